@@ -1,0 +1,108 @@
+/**
+ * Activation: one call on its way through a module, from its acceptance to its outcome.
+ * A1. It is settled exactly once: by its method, at its deadline, or by cancellation; what comes later is dropped.
+ * A2. Its slot stays taken until the method has really ended, so `concurrency` is true; a method that ignores its deadline
+ *     is abandoned after as long again, lest it hold the slot for ever.
+ */
+import type { Call, Outcome } from '../bus/bus.ts'
+import { CageError } from '../errors.ts'
+import type { CallContext } from './context.ts'
+import type { Job } from './mailbox.ts'
+import type { MethodStats } from './stats.ts'
+import type { Method, Version } from './version.ts'
+
+/** What an activation needs of its module. */
+export interface ActivationHost {
+  /** Chooses version and context when the call's turn has come. */
+  begin(activation: Activation): { version: Version; method: Method; context: CallContext } | CageError
+  /** The slot is free again. */
+  ended(activation: Activation, version: Version | undefined): void
+  /** The outcome is known: counters and log. */
+  settled(activation: Activation, outcome: Outcome): void
+}
+
+export class Activation implements Job {
+  readonly call: Call
+  readonly deadline: number
+  /** Epoch ms: when its slot is given back although its method goes on (A2). */
+  readonly abandonAt: number
+  readonly stats: MethodStats
+  /** performance.now() of its start; 0 while it waits. */
+  startedAt = 0
+  settled = false
+  finished = false
+  readonly #host: ActivationHost
+  readonly #settle: (outcome: Outcome) => void
+  #context: CallContext | undefined
+  #version: Version | undefined
+
+  constructor(host: ActivationHost, call: Call, deadline: number, abandonAt: number, stats: MethodStats, settle: (outcome: Outcome) => void) {
+    this.#host = host
+    this.call = call
+    this.deadline = deadline
+    this.abandonAt = abandonAt
+    this.stats = stats
+    this.#settle = settle
+  }
+
+  get expectedMs(): number {
+    return this.stats.expectedMs
+  }
+
+  /** Its turn has come: the mailbox gave it a slot. */
+  run(): void {
+    if (this.settled) return this.finish() // expired or cancelled while it waited: not run
+    const chosen = this.#host.begin(this)
+    if (chosen instanceof CageError) {
+      this.settle({ ok: false, error: chosen })
+      return this.finish()
+    }
+    this.#context = chosen.context
+    this.#version = chosen.version
+    this.startedAt = performance.now()
+    void this.#execute(chosen.version, chosen.method, chosen.context)
+  }
+
+  /** Ends the call from outside: deadline or cancellation. */
+  end(error: CageError): void {
+    this.settle({ ok: false, error })
+    this.#context?.end(error)
+  }
+
+  settle(outcome: Outcome): void {
+    if (this.settled) return
+    this.settled = true
+    this.#host.settled(this, outcome)
+    this.#settle(outcome)
+  }
+
+  finish(): void {
+    if (this.finished) return
+    this.finished = true
+    this.#host.ended(this, this.#version)
+  }
+
+  async #execute(version: Version, method: Method, context: CallContext): Promise<void> {
+    try {
+      const { args } = this.call
+      const schema = version.schemas[this.call.method]
+      const checked = schema === undefined ? args : await check(schema, args)
+      this.settle({ ok: true, result: await method(context, ...checked) })
+    } catch (error) {
+      this.settle({ ok: false, error: error instanceof CageError ? error : new CageError('INTERNAL', 'internal error', { cause: error }) })
+    } finally {
+      this.finish()
+    }
+  }
+}
+
+async function check(schema: Version['schemas'][string], args: unknown[]): Promise<unknown[]> {
+  const result = await schema['~standard'].validate(args)
+  if (!result.issues) return [...result.value]
+  const details = result.issues.map(({ path = [], message }) => {
+    const [position, ...rest] = path.map((step) => (typeof step === 'object' ? step.key : step))
+    return { argument: typeof position === 'number' ? position + 1 : undefined, path: rest.map(String).join('.'), message }
+  })
+  const message = details.map((issue) => `${issue.argument === undefined ? 'arguments' : `argument ${issue.argument}`}${issue.path ? ` ${issue.path}` : ''}: ${issue.message}`)
+  throw new CageError('INVALID_ARGUMENT', message.join('; '), { details })
+}

@@ -1,0 +1,258 @@
+/**
+ * Cage: the supervisor actor of one worker thread. It hosts the cage's modules and interfaces and keeps them current.
+ * G1. A module that cannot be compiled, loaded or started harms nobody: it is logged, and the next good save heals it.
+ * G2. Changes are applied one after the other, in the order in which they settled.
+ * G3. At the end: interfaces stop first, then modules finish what they accepted, then the bus closes.
+ */
+import { existsSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join, parse } from 'node:path'
+import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
+import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
+import { type Compiled, compile, evaluate } from '../compile.ts'
+import type { CageSettings } from '../config.ts'
+import type { Log } from '../log.ts'
+import { isName } from '../names.ts'
+import type { ContextSource } from './context.ts'
+import type { ModuleOptions } from './contract.ts'
+import { InterfaceActor } from './interface.ts'
+import { ModuleActor, type ModuleHost } from './module.ts'
+import { Supervisor } from './supervisor.ts'
+import { makeVersion, type Version } from './version.ts'
+import { watch } from './watcher.ts'
+
+/** What the worker's entry gives a cage. */
+export interface CageHost {
+  readonly node: string
+  readonly cage: string
+  /** The folder of all cages. */
+  readonly cagesDir: string
+  /** Folder for what is made at run time. */
+  readonly dataDir: string
+  readonly bus: Bus
+  readonly log: Log
+  readonly adapters: ReadonlyMap<string, Adapter>
+  /** What `import ... from 'menagerie'` gives a module. */
+  readonly door: object
+  readonly version: string
+  readonly markOf: (module: string, method: string) => number
+  readonly enter: (mark: number) => void
+  /** The module wants, or no longer wants, a worker of its own. */
+  readonly onIsolate: (module: string, isolate: boolean) => void
+  /** A child cannot be kept up. */
+  readonly onEscalate: (error: Error) => void
+}
+
+/** Which modules this worker hosts: one alone, or all but some. */
+export interface Placement {
+  only?: string | undefined
+  except: readonly string[]
+}
+
+const EXTENSIONS = ['.ts', '.js']
+
+export class Cage {
+  readonly #host: CageHost
+  readonly #modules = new Map<string, ModuleActor>()
+  readonly #compiled = new Map<string, Compiled>()
+  /** Modules whose newest file is not in service. */
+  readonly #broken = new Set<string>()
+  readonly #supervisor: Supervisor
+  #settings: CageSettings
+  #placement: Placement
+  #versions = 0
+  #requests = 0
+  #changes: Promise<void> = Promise.resolve()
+  #watcher: { close(): Promise<void> } | undefined
+  #discovery: Subscription | undefined
+  #stopping = false
+
+  constructor(host: CageHost, settings: CageSettings, placement: Placement) {
+    this.#host = host
+    this.#settings = settings
+    this.#placement = placement
+    this.#supervisor = new Supervisor(host.log, host.onEscalate, settings.supervision)
+  }
+
+  /** Resolves when the modules are served and every interface has been tried once. */
+  async start(): Promise<void> {
+    const { bus, cage, version, log, node } = this.#host
+    await Promise.all((await this.#hosted()).map((name) => this.#reload(name)))
+    const metadata = { node, pid: String(process.pid), runtime: `menagerie ${version}`, node_version: process.version }
+    this.#discovery = await bus.announce({ name: cage, version, description: `cage ${cage} of node ${node}`, metadata, endpoints: () => this.#endpoints() })
+    log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
+    await this.#keepInterfaces()
+    const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
+    this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
+    await this.#rescan() // what was saved between reading and watching
+  }
+
+  /** Takes over a changed configuration or placement. */
+  reconfigure(settings: CageSettings, placement: Placement): void {
+    this.#enqueue(async () => {
+      const old = this.#settings
+      this.#settings = settings
+      this.#placement = placement
+      for (const module of this.#modules.values()) module.reconfigure()
+      await this.#rescan()
+      for (const name of Object.keys(old.interfaces)) {
+        const changed = JSON.stringify(old.interfaces[name]) !== JSON.stringify(settings.interfaces[name])
+        if (changed || placement.only !== undefined) await this.#supervisor.release(`interface ${name}`)
+      }
+      await this.#keepInterfaces()
+      this.#host.log.info({}, 'configuration taken over')
+    })
+  }
+
+  /** G3. Resolves when everything accepted has been answered. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    await this.#watcher?.close()
+    await this.#supervisor.stop()
+    await this.#changes
+    await Promise.all([this.#discovery?.drain(), ...[...this.#modules.values()].map((module) => module.stop())])
+    await this.#host.bus.close()
+  }
+
+  /** The module that a file belongs to, for errors that come from nowhere. */
+  moduleOf(stack: string): string | undefined {
+    for (const [name, compiled] of this.#compiled) if (stack.includes(compiled.file)) return name
+    return undefined
+  }
+
+  #enqueue(change: () => Promise<void>): void {
+    this.#changes = this.#changes.then(async () => {
+      if (!this.#stopping) await change().catch((error: unknown) => this.#host.log.error({ err: error }, 'a change could not be taken over'))
+    })
+  }
+
+  *#endpoints(): Iterable<Endpoint> {
+    for (const module of this.#modules.values()) yield* module.endpoints()
+  }
+
+  async #onChange(paths: ReadonlySet<string>): Promise<void> {
+    const affected = new Set<string>(this.#broken)
+    for (const [name, { inputs }] of this.#compiled) if (inputs.some((input) => paths.has(input))) affected.add(name)
+    const names = await this.#hosted()
+    for (const name of names) {
+      // new, or its file is another one now: an own file over a shared one
+      if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== this.#fileOf(name)) affected.add(name)
+    }
+    for (const name of affected) if (names.includes(name)) await this.#reload(name)
+    await this.#removeAllBut(names)
+  }
+
+  async #rescan(): Promise<void> {
+    await this.#onChange(new Set())
+  }
+
+  async #removeAllBut(names: readonly string[]): Promise<void> {
+    for (const [name, module] of this.#modules) {
+      if (names.includes(name)) continue
+      this.#modules.delete(name)
+      this.#compiled.delete(name)
+      this.#broken.delete(name)
+      void module.stop().then(() => this.#host.log.info({ module: name }, 'module is gone'))
+    }
+  }
+
+  /** Brings the newest file of a module into service, or says why not (G1). */
+  async #reload(name: string): Promise<void> {
+    const { log, cage, door, onIsolate } = this.#host
+    const file = this.#fileOf(name)
+    if (!file) return
+    const before = performance.now()
+    try {
+      const compiled = await compile(file, join(this.#host.dataDir, 'cache'))
+      const version: Version = makeVersion(++this.#versions, evaluate(compiled, door), compiled.inputs)
+      const isolate = this.#settings.modules[name]?.isolate ?? version.options.isolate ?? false
+      if (isolate !== (this.#placement.only === name)) onIsolate(name, isolate)
+      if (isolate && this.#placement.only !== name) return
+      const module = this.#modules.get(name) ?? new ModuleActor(name, this.#moduleHost(name), this.#contextSource(name))
+      await module.swap(version)
+      this.#modules.set(name, module)
+      this.#compiled.set(name, compiled)
+      this.#broken.delete(name)
+      log.info({ module: name, version: version.number, methods: [...version.methods.keys()], ms: Math.round(performance.now() - before) }, 'module in service')
+    } catch (error) {
+      this.#broken.add(name)
+      const kept = this.#modules.get(name)?.version?.number
+      log.error({ module: name, cage, kept, err: error }, kept === undefined ? 'module cannot be taken into service' : 'new version refused, the old one goes on')
+    }
+  }
+
+  /** Names of the modules that this worker hosts. */
+  async #hosted(): Promise<string[]> {
+    const { cagesDir, cage } = this.#host
+    const names = new Set<string>()
+    for (const folder of [join(cagesDir, cage), join(cagesDir, '.shared')]) {
+      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+        const { name, ext } = parse(entry.name)
+        if (!entry.isDirectory() && EXTENSIONS.includes(ext) && !name.endsWith('.d') && isName(name)) names.add(name)
+      }
+    }
+    const { only, except } = this.#placement
+    return [...names].filter((name) => (only === undefined ? !except.includes(name) : name === only)).sort()
+  }
+
+  /** The cage's own file, else the shared one. */
+  #fileOf(name: string): string | undefined {
+    const { cagesDir, cage } = this.#host
+    return [cage, '.shared'].flatMap((folder) => EXTENSIONS.map((extension) => join(cagesDir, folder, name + extension))).find((file) => existsSync(file))
+  }
+
+  #moduleHost(name: string): ModuleHost {
+    const { bus, markOf, enter } = this.#host
+    const configured = (): ModuleOptions & { defaultTimeoutMs: number } => ({ ...this.#settings.modules[name], defaultTimeoutMs: this.#settings.timeoutMs })
+    return { bus, markOf, enter, configured, newRequestId: () => this.#newRequestId() }
+  }
+
+  #contextSource(module: string): ContextSource {
+    const { bus, node, cage, log } = this.#host
+    const settings = (): CageSettings => this.#settings
+    return {
+      bus,
+      node,
+      cage,
+      module,
+      log: log.child({ module }),
+      get values() {
+        return settings().values
+      },
+    }
+  }
+
+  async #keepInterfaces(): Promise<void> {
+    if (this.#placement.only !== undefined) return
+    const starting = Object.entries(this.#settings.interfaces).map(async ([name, { kind, options }]) => {
+      const adapter = this.#host.adapters.get(kind)
+      if (!adapter?.listen || this.#supervisor.has(`interface ${name}`)) return
+      const listen = adapter.listen.bind(adapter)
+      await this.#supervisor.keep(new InterfaceActor(`interface ${name}`, (): Promise<Listener> => listen(options, this.#interfaceHost(name)), this.#host.log))
+    })
+    await Promise.all(starting)
+  }
+
+  #interfaceHost(name: string): InterfaceHost {
+    const { bus, log, dataDir, cage } = this.#host
+    return {
+      name,
+      log: log.child({ interface: name }),
+      timeoutMs: this.#settings.timeoutMs,
+      dataDir: join(dataDir, 'interfaces', cage, name),
+      call: (target, args, options = {}) => {
+        const path = target.split('.')
+        const [method = '', module = '', owner = cage] = path.reverse()
+        const deadline = Date.now() + (options.timeoutMs ?? this.#settings.timeoutMs)
+        const parameters = { interface: name, protocol: options.protocol ?? 'unknown' }
+        const request = { id: options.requestId ?? this.#newRequestId(), traceparent: options.traceparent, parameters }
+        return bus.call(owner, module, method, args, options.signal ? { deadline, request, signal: options.signal } : { deadline, request })
+      },
+    }
+  }
+
+  #newRequestId(): string {
+    return `${this.#host.bus.id}-${(++this.#requests).toString(36)}`
+  }
+}

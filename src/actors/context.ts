@@ -1,0 +1,143 @@
+/**
+ * The context of one call: what a method can reach, and the calls that it makes.
+ * X1. A call made through a context never outlives the context's deadline, and is cancelled with it.
+ * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
+ */
+import type { Bus, RequestInfo } from '../bus/bus.ts'
+import { CageError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Cages, Calls, Context, RequestView, UntypedModule, WithOptions } from './contract.ts'
+
+/** What all contexts of a module share. */
+export interface ContextSource {
+  readonly bus: Bus
+  readonly node: string
+  readonly cage: string
+  readonly module: string
+  readonly log: Log
+  /** The cage's values, as they are now. */
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+export class CallContext implements Context {
+  readonly deadline: number
+  readonly #source: ContextSource
+  readonly #method: string
+  readonly #request: RequestInfo
+  #controller: AbortController | undefined
+  #ended: CageError | undefined
+  #calls: Calls | undefined
+  #log: Log | undefined
+  #hasCalled = false
+
+  constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number) {
+    this.#source = source
+    this.#method = method
+    this.#request = request
+    this.deadline = deadline
+  }
+
+  get self(): Context['self'] {
+    const { node, cage, module } = this.#source
+    return { node, cage, module, method: this.#method }
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.deadline - Date.now())
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#ended && !this.#controller.signal.aborted) this.#controller.abort(this.#ended)
+    return this.#controller.signal
+  }
+
+  get request(): RequestView {
+    const { id, traceparent, parameters = {} } = this.#request
+    const { interface: name, protocol } = parameters
+    return { id, traceparent, parameters, interface: typeof name === 'string' ? name : undefined, protocol: typeof protocol === 'string' ? protocol : 'nats' }
+  }
+
+  get config(): Readonly<Record<string, unknown>> {
+    return this.#source.values
+  }
+
+  get log(): Log {
+    this.#log ??= this.#source.log.child({ method: this.#method, request: this.#request.id })
+    return this.#log
+  }
+
+  get cages(): Cages {
+    return this.#own.cages
+  }
+
+  get cage(): Context['cage'] {
+    return cageProxy(this.#source.cage, this.#caller({}))
+  }
+
+  module(cage: string, module: string): UntypedModule {
+    return this.#own.module(cage, module)
+  }
+
+  with(options: WithOptions): Calls {
+    const call = this.#caller(options)
+    // the types are those of the generated index; at run time any name can be asked for
+    return { cages: cagesProxy(call) as unknown as Cages, module: (cage, module) => moduleProxy(cage, module, call) }
+  }
+
+  /** The deadline has passed or the caller has gone: the signal fires and outstanding calls are cancelled. */
+  end(error: CageError): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#controller?.abort(error)
+    if (this.#hasCalled) this.#source.bus.cancel(this)
+  }
+
+  get #own(): Calls {
+    this.#calls ??= this.with({})
+    return this.#calls
+  }
+
+  #caller({ timeoutMs, parameters }: WithOptions): CallFunction {
+    const request = parameters ? { ...this.#request, parameters: { ...this.#request.parameters, ...parameters } } : this.#request
+    return (cage, module, method, args) => {
+      if (this.#ended) return Promise.reject(this.#ended)
+      this.#hasCalled = true
+      const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
+      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this })
+    }
+  }
+}
+
+type CallFunction = (cage: string, module: string, method: string, args: unknown[]) => Promise<unknown>
+
+/** A promise's `then` and a serialiser's `toJSON` must not look like names. */
+const NOT_A_NAME = new Set<string | symbol>(['then', 'toJSON', 'constructor', 'prototype'])
+
+function proxyOf<T extends object>(make: (name: string) => unknown): T {
+  const known = new Map<string, unknown>()
+  return new Proxy({} as T, {
+    get(_target, name) {
+      if (typeof name === 'symbol' || NOT_A_NAME.has(name)) return undefined
+      let value = known.get(name)
+      if (value === undefined) known.set(name, (value = make(name)))
+      return value
+    },
+  })
+}
+
+function cagesProxy(call: CallFunction): Record<string, Record<string, UntypedModule>> {
+  return proxyOf((cage) => cageProxy(cage, call))
+}
+
+function cageProxy(cage: string, call: CallFunction): Record<string, UntypedModule> {
+  return proxyOf((module) => moduleProxy(cage, module, call))
+}
+
+function moduleProxy(cage: string, module: string, call: CallFunction): UntypedModule {
+  return proxyOf(
+    (method) =>
+      (...args: unknown[]) =>
+        call(cage, module, method, args),
+  )
+}

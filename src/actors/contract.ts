@@ -1,0 +1,101 @@
+/**
+ * Everything that a module may name: the context of a call, and calls typed from the modules themselves.
+ * Types only; users import them from 'menagerie'.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { Log } from '../log.ts'
+
+/** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
+// biome-ignore lint/suspicious/noEmptyInterface: users' generated index merges into it
+export interface CageModules {}
+
+/** Exports that the runtime calls itself, or reads, and never serves. */
+type Reserved = 'start' | 'stop' | 'options' | 'schemas'
+type Method = (ctx: Context, ...args: never[]) => unknown
+type MethodName<M> = { [K in keyof M]: K extends Reserved | `_${string}` ? never : M[K] extends Method ? K : never }[keyof M]
+type Args<F> = F extends (ctx: Context, ...args: infer A) => unknown ? Sent<A> : never
+type Result<F> = F extends (...args: never[]) => infer R ? Sent<Awaited<R>> : never
+
+/** T as it crosses the bus: plain data passes; functions and symbols become never, so that passing one does not compile. */
+export type Sent<T> = T extends null | undefined | boolean | number | string | bigint | Date | Uint8Array | void
+  ? T
+  : T extends Map<infer K, infer V>
+    ? Map<Sent<K>, Sent<V>>
+    : T extends Set<infer V>
+      ? Set<Sent<V>>
+      : T extends symbol | ((...args: never[]) => unknown)
+        ? never
+        : unknown extends T
+          ? T
+          : { [K in keyof T]: Sent<T[K]> }
+
+/** A module as its callers see it: `ctx` stripped, results promised. */
+export type Called<M> = { readonly [K in MethodName<M>]: (...args: Args<M[K]>) => Promise<Result<M[K]>> }
+
+/** Every cage and module of the index. */
+export type Cages = { readonly [C in keyof CageModules]: { readonly [M in keyof CageModules[C]]: Called<CageModules[C][M]> } }
+
+/** A cage or module that the index does not know, called without types. */
+export type UntypedModule = Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>
+
+/** The request that a call is part of. The same in every cage that works for it. */
+export interface RequestView {
+  readonly id: string
+  /** The interface that the request came in by, if one of ours did. */
+  readonly interface: string | undefined
+  /** `http`, `https`, `schedule` ... or `nats` for a client of the bus. */
+  readonly protocol: string
+  /** W3C trace context. */
+  readonly traceparent: string | undefined
+  /** Small values of your own that travel along (`ctx.with({ parameters })`). */
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
+/** How the calls of `ctx.with(...)` differ. */
+export interface WithOptions {
+  /** At most this long, within what is left of the deadline. */
+  timeoutMs?: number
+  /** Laid over the request's parameters. */
+  parameters?: Record<string, unknown>
+}
+
+/** What calls are made with. */
+export interface Calls {
+  /** Any cage: `ctx.cages.billing.invoice.issue(order)`. */
+  readonly cages: Cages
+  /** A module by name, untyped: for names known only at run time. */
+  module(cage: string, module: string): UntypedModule
+}
+
+/** Everything that a method can reach. */
+export interface Context extends Calls {
+  /** Names of where this runs. */
+  readonly self: { readonly node: string; readonly cage: string; readonly module: string; readonly method: string }
+  /** Modules of this cage, without types of the index: `ctx.cages.<cage>` has them. */
+  readonly cage: Readonly<Record<string, UntypedModule>>
+  /** Epoch ms. */
+  readonly deadline: number
+  readonly remainingMs: number
+  /** Fires at the deadline (reason DEADLINE_EXCEEDED) and when the caller goes away (CANCELLED). */
+  readonly signal: AbortSignal
+  readonly request: RequestView
+  /** The cage's `values` from its configuration; read at each use, so it is never old. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly log: Log
+  with(options: WithOptions): Calls
+}
+
+/** A module's `options` export. The cage's configuration (`modules.<name>`) is laid over it. */
+export interface ModuleOptions {
+  /** Calls at once. Default 64; 1 makes a strict actor. */
+  concurrency?: number | undefined
+  /** Calls that may wait. Default 1000. */
+  maxQueued?: number | undefined
+  /** Limit of one call, ms. Default: the cage's. */
+  timeoutMs?: number | undefined
+  /** A worker thread of its own. */
+  isolate?: boolean | undefined
+}
+
+/** A module's `schemas` export: per method, a Standard Schema of its list of arguments (`z.tuple([...])`). */
+export type ModuleSchemas = Readonly<Record<string, StandardSchemaV1<unknown, readonly unknown[]>>>

@@ -1,0 +1,48 @@
+/**
+ * Heartbeat: what a worker tells the main thread even when it cannot run: memory that both share.
+ * H1. `beat` grows while the worker's event loop turns. H2. `mark` is the method that was entered last.
+ */
+const BEAT = 0
+const MARK = 1
+
+/** The worker's end. */
+export class Heartbeat {
+  readonly #cells: Int32Array
+  readonly #marks = new Map<string, number>()
+  readonly #onMark: (mark: number, name: string) => void
+
+  /** `onMark` tells the other side what a number stands for. */
+  constructor(shared: SharedArrayBuffer, onMark: (mark: number, name: string) => void, everyMs: number) {
+    this.#cells = new Int32Array(shared)
+    this.#onMark = onMark
+    setInterval(() => Atomics.add(this.#cells, BEAT, 1), everyMs).unref()
+  }
+
+  /** The number of `module.method`. */
+  markOf(module: string, method: string): number {
+    const name = `${module}.${method}`
+    let mark = this.#marks.get(name)
+    if (mark === undefined) {
+      mark = this.#marks.size + 1
+      this.#marks.set(name, mark)
+      this.#onMark(mark, name)
+    }
+    return mark
+  }
+
+  /** A plain write: the reader is in no hurry. */
+  enter(mark: number): void {
+    this.#cells[MARK] = mark
+  }
+}
+
+/** Memory for one worker's heartbeat. */
+export function sharedHeartbeat(): SharedArrayBuffer {
+  return new SharedArrayBuffer(8)
+}
+
+/** The main thread's view. */
+export function readHeartbeat(shared: SharedArrayBuffer): { beat: number; mark: number } {
+  const cells = new Int32Array(shared)
+  return { beat: Atomics.load(cells, BEAT), mark: Atomics.load(cells, MARK) }
+}

@@ -1,0 +1,252 @@
+/**
+ * Module: one actor. A mailbox, counters, and a current version that is swapped while calls go on.
+ * O1. A version that does not start never replaces the one that works.
+ * O2. New calls go to the new version from the moment it is taken; running calls end on theirs; then the old one's `stop` runs.
+ * O3. If the new `start` takes a state, the order is the other way round, with new calls held in the mailbox meanwhile:
+ *     drain, old `stop`, new `start(ctx, state)`; if that throws, the old one is started with the same state.
+ */
+import type { Bus, Call, CallHandler, Outcome, Subscription } from '../bus/bus.ts'
+import { CageError } from '../errors.ts'
+import { didYouMean } from '../names.ts'
+import { Ticker } from '../ticker.ts'
+import { Activation, type ActivationHost } from './activation.ts'
+import { CallContext, type ContextSource } from './context.ts'
+import type { ModuleOptions } from './contract.ts'
+import { Mailbox, type MailboxLimits } from './mailbox.ts'
+import { MethodStats } from './stats.ts'
+import type { Method, Version } from './version.ts'
+
+/** Limits of a module where neither its `options` nor the configuration say otherwise. */
+export const DEFAULT_LIMITS = { concurrency: 64, maxQueued: 1_000 } as const
+
+/** What a module needs of its cage. */
+export interface ModuleHost {
+  readonly bus: Bus
+  /** The cage's configuration for this module, and its default timeout; read at each use. */
+  readonly configured: () => ModuleOptions & { defaultTimeoutMs: number }
+  readonly newRequestId: () => string
+  /** A number for `module.method` in the stall watch's table. */
+  readonly markOf: (module: string, method: string) => number
+  /** Tells the stall watch which method is entered. */
+  readonly enter: (mark: number) => void
+}
+
+/** Time that `start` and `stop` may take, ms. */
+const LIFECYCLE_MS = 30_000
+
+export class ModuleActor implements CallHandler, ActivationHost {
+  readonly name: string
+  readonly #host: ModuleHost
+  readonly #source: ContextSource
+  readonly #stats = new Map<string, MethodStats>()
+  readonly #activations = new Set<Activation>()
+  readonly #byCall = new Map<Call, Activation>()
+  readonly #runningOn = new Map<Version, number>()
+  readonly #mailbox: Mailbox
+  readonly #ticker = new Ticker((now) => this.#sweep(now))
+  #version: Version | undefined
+  #subscription: Subscription | undefined
+  #limits: Limits
+  #changed: (() => void)[] = []
+
+  constructor(name: string, host: ModuleHost, source: ContextSource) {
+    this.name = name
+    this.#host = host
+    this.#source = source
+    this.#limits = limits({}, host.configured())
+    this.#mailbox = new Mailbox(this.#limits)
+  }
+
+  get version(): Version | undefined {
+    return this.#version
+  }
+
+  /** The methods of the current version with their counters, for discovery. */
+  *endpoints(): Iterable<MethodStats> {
+    for (const method of this.#version?.methods.keys() ?? []) yield this.#statsOf(method)
+  }
+
+  /** Starts a version and takes it into service (O1-O3). Rejects, changing nothing, if it does not start. */
+  async swap(next: Version): Promise<void> {
+    if (next.takesState && this.#version) await this.#swapWithState(this.#version, next)
+    else {
+      await this.#lifecycle(next, 'start')
+      const old = this.#take(next)
+      if (old) {
+        await this.#drain(old)
+        await this.#lifecycle(old, 'stop').catch((error: unknown) => this.#source.log.error({ err: error }, 'the old version did not stop well'))
+      }
+    }
+    this.#subscription ??= await this.#host.bus.serve(this.#source.cage, this.name, this)
+  }
+
+  /** Takes no more calls, lets those accepted end, and stops the version. */
+  async stop(): Promise<void> {
+    await this.#subscription?.drain()
+    this.#subscription = undefined
+    while (this.#activations.size > 0) await this.#change()
+    const version = this.#version
+    this.#version = undefined
+    if (version) await this.#lifecycle(version, 'stop').catch((error: unknown) => this.#source.log.error({ err: error }, 'the module did not stop well'))
+  }
+
+  /** The configuration has changed. */
+  reconfigure(): void {
+    this.#limits = limits(this.#version?.options ?? {}, this.#host.configured())
+    this.#mailbox.setLimits(this.#limits)
+  }
+
+  handle(call: Call, settle: (outcome: Outcome) => void): void {
+    const now = Date.now()
+    const version = this.#version
+    if (!version?.methods.has(call.method)) {
+      const hint = didYouMean(call.method, version?.methods.keys() ?? [])
+      return settle({ ok: false, error: new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method}${hint}`) })
+    }
+    const { timeoutMs } = this.#limits
+    const deadline = Math.min(call.deadline, now + timeoutMs)
+    const activation = new Activation(this, call, deadline, deadline + timeoutMs, this.#statsOf(call.method), settle)
+    if (deadline <= now) return activation.settle({ ok: false, error: this.#late(call) })
+    const refusal = this.#mailbox.post(activation, now)
+    if (refusal) return activation.settle({ ok: false, error: this.#refused(refusal) })
+    if (activation.finished) return
+    this.#activations.add(activation)
+    this.#byCall.set(call, activation)
+    this.#ticker.wake()
+  }
+
+  cancel(call: Call): void {
+    this.#byCall.get(call)?.end(new CageError('CANCELLED', 'the caller has gone away'))
+  }
+
+  begin({ call, deadline, stats }: Activation): { version: Version; method: Method; context: CallContext } | CageError {
+    const version = this.#version
+    const method = version?.methods.get(call.method)
+    if (!version || !method) return new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method} any more`)
+    this.#runningOn.set(version, (this.#runningOn.get(version) ?? 0) + 1)
+    this.#host.enter(stats.mark)
+    const request = call.request.id === '' ? { ...call.request, id: this.#host.newRequestId() } : call.request
+    return { version, method, context: new CallContext(this.#source, call.method, request, deadline) }
+  }
+
+  settled({ call, stats, startedAt }: Activation, outcome: Outcome): void {
+    const ms = startedAt === 0 ? 0 : performance.now() - startedAt
+    stats.count(ms, outcome.ok ? undefined : outcome.error.message)
+    const { log } = this.#source
+    if (outcome.ok) return
+    const { code } = outcome.error
+    const fields = { method: call.method, request: call.request.id, ms: Math.round(ms), err: outcome.error }
+    if (code === 'INTERNAL') log.error(fields, 'call failed')
+    else if (call.oneWay) log.warn(fields, 'one-way call failed')
+    else log.debug(fields, 'call ended in an error')
+  }
+
+  ended(activation: Activation, version: Version | undefined): void {
+    if (version) {
+      activation.stats.observe(performance.now() - activation.startedAt)
+      const left = (this.#runningOn.get(version) ?? 1) - 1
+      if (left > 0) this.#runningOn.set(version, left)
+      else this.#runningOn.delete(version)
+    }
+    this.#activations.delete(activation)
+    this.#byCall.delete(activation.call)
+    this.#mailbox.release()
+    for (const resolve of this.#changed.splice(0)) resolve()
+  }
+
+  #statsOf(method: string): MethodStats {
+    let stats = this.#stats.get(method)
+    if (!stats) {
+      stats = new MethodStats(this.name, method, this.#host.markOf(this.name, method))
+      this.#stats.set(method, stats)
+    }
+    return stats
+  }
+
+  #take(next: Version): Version | undefined {
+    const old = this.#version
+    this.#version = next
+    for (const method of next.methods.keys()) this.#statsOf(method).metadata = { version: String(next.number) }
+    this.reconfigure()
+    return old
+  }
+
+  async #swapWithState(old: Version, next: Version): Promise<void> {
+    this.#mailbox.hold()
+    try {
+      await this.#drain(old)
+      const state = await this.#lifecycle(old, 'stop')
+      try {
+        await this.#lifecycle(next, 'start', state)
+      } catch (error) {
+        await this.#lifecycle(old, 'start', state)
+        throw error
+      }
+      this.#take(next)
+    } finally {
+      this.#mailbox.resume()
+    }
+  }
+
+  /** Resolves when no call runs on the version any more: at their deadlines at the latest, plus as long again (Activation, A2). */
+  async #drain(version: Version): Promise<void> {
+    while (this.#runningOn.has(version)) await this.#change()
+  }
+
+  /** Resolves when the next call ends. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#changed.push(resolve))
+  }
+
+  async #lifecycle(version: Version, phase: 'start' | 'stop', state?: unknown): Promise<unknown> {
+    const run = version[phase]
+    if (!run) return undefined
+    const context = new CallContext(this.#source, phase, { id: this.#host.newRequestId() }, Date.now() + LIFECYCLE_MS)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        const error = new CageError('DEADLINE_EXCEEDED', `${phase} took more than ${LIFECYCLE_MS / 1000} s`)
+        context.end(error)
+        reject(error)
+      }, LIFECYCLE_MS)
+    })
+    try {
+      return await Promise.race([run(context, state), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #sweep(now: number): boolean {
+    for (const activation of this.#activations) {
+      if (!activation.settled && activation.deadline <= now) activation.end(this.#late(activation.call))
+      if (activation.startedAt !== 0 && activation.abandonAt <= now) {
+        this.#source.log.warn({ method: activation.call.method }, 'method ignores its deadline, its slot is given to others')
+        activation.finish()
+      }
+    }
+    return this.#activations.size > 0
+  }
+
+  #late(call: Call): CageError {
+    return new CageError('DEADLINE_EXCEEDED', `${this.#source.cage}.${this.name}.${call.method} did not answer in time`)
+  }
+
+  #refused(refusal: CageError): CageError {
+    return new CageError('OVERLOADED', `${this.#source.cage}.${this.name} is overloaded: ${refusal.message}`)
+  }
+}
+
+interface Limits extends MailboxLimits {
+  timeoutMs: number
+}
+
+/** What holds for a module: its configuration over its own options over the defaults. Pure. */
+function limits(own: ModuleOptions, configured: ModuleOptions & { defaultTimeoutMs: number }): Limits {
+  const { defaultTimeoutMs } = configured
+  return {
+    concurrency: configured.concurrency ?? own.concurrency ?? DEFAULT_LIMITS.concurrency,
+    maxQueued: configured.maxQueued ?? own.maxQueued ?? DEFAULT_LIMITS.maxQueued,
+    timeoutMs: configured.timeoutMs ?? own.timeoutMs ?? defaultTimeoutMs,
+  }
+}

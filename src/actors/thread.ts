@@ -1,0 +1,151 @@
+/**
+ * Thread: a worker thread with a cage in it, or with one isolated module of a cage, as the root supervisor's child.
+ * H1. A worker whose heartbeat stands still for `stallMs` is asked where it is (inspector), ended, and dies of STALLED with that culprit.
+ * H2. `process.exit()`, a crash and a full heap end the worker, never the node.
+ */
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { BusOptions } from '../bus/connection.ts'
+import type { CageSettings } from '../config.ts'
+import { CageError } from '../errors.ts'
+import type { LogLevel } from '../log.ts'
+import type { Placement } from './cage.ts'
+import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
+import { whereIs } from './stall.ts'
+import type { Child } from './supervisor.ts'
+
+/** What a worker is born with. Plain data. */
+export interface WorkerData {
+  node: string
+  cage: string
+  cagesDir: string
+  dataDir: string
+  version: string
+  logLevel: LogLevel
+  bus: BusOptions
+  settings: CageSettings
+  placement: Placement
+  heartbeat: SharedArrayBuffer
+  beatMs: number
+}
+
+export type ToWorker = { type: 'reconfigure'; settings: CageSettings; placement: Placement } | { type: 'stop' }
+export type FromWorker = { type: 'ready' } | { type: 'mark'; mark: number; name: string } | { type: 'isolate'; module: string; isolate: boolean }
+
+/** A worker's death that a module is to blame for. */
+export class ThreadDeath extends CageError {
+  /** The module that was running, if that can be told. */
+  readonly module: string | undefined
+  readonly method: string | undefined
+
+  constructor(message: string, module: string | undefined, method: string | undefined, where: string | undefined) {
+    super('INTERNAL', message, { details: { module, method, where } })
+    this.module = module
+    this.method = method
+  }
+}
+
+export interface ThreadOptions {
+  id: string
+  /** Read at each start, so that a restart takes the newest. */
+  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs'>
+  settings: () => Pick<CageSettings, 'stallMs' | 'memoryMb' | 'drainMs'>
+  onReady: () => void
+  onIsolate: (module: string, isolate: boolean) => void
+  onDeath: (death: ThreadDeath) => void
+}
+
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? '../worker.ts' : '../worker.js', import.meta.url)
+
+export class CageThread implements Child {
+  readonly id: string
+  readonly restart = 'permanent'
+  done: Promise<void> = Promise.resolve()
+  readonly #options: ThreadOptions
+  #worker: Worker | undefined
+  #marks = new Map<number, string>()
+  #stopped = false
+
+  constructor(options: ThreadOptions) {
+    this.id = options.id
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    if (this.#stopped) return
+    const { stallMs, memoryMb } = this.#options.settings()
+    const heartbeat = sharedHeartbeat()
+    const beatMs = Math.min(250, stallMs / 5)
+    const workerData: WorkerData = { ...this.#options.data(), heartbeat, beatMs }
+    const worker = new Worker(WORKER, { workerData, resourceLimits: { maxOldGenerationSizeMb: memoryMb }, name: this.id })
+    this.#worker = worker
+    this.#marks = new Map()
+    worker.on('message', (message: FromWorker) => this.#receive(message))
+    this.done = this.#watch(worker, heartbeat, stallMs)
+    this.done.catch(() => {}) // the supervisor waits for it
+  }
+
+  /** Tells the worker its new configuration or placement. */
+  reconfigure(): void {
+    const { settings, placement } = this.#options.data()
+    this.#worker?.postMessage({ type: 'reconfigure', settings, placement } satisfies ToWorker)
+  }
+
+  /** Lets accepted calls end, for `drainMs` at most. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    const worker = this.#worker
+    if (!worker) return
+    worker.postMessage({ type: 'stop' } satisfies ToWorker)
+    const timer = setTimeout(() => void worker.terminate(), this.#options.settings().drainMs)
+    await this.done.catch(() => {}) // it is stopping: how it ends does not matter
+    clearTimeout(timer)
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.type === 'ready') this.#options.onReady()
+    else if (message.type === 'mark') this.#marks.set(message.mark, message.name)
+    else this.#options.onIsolate(message.module, message.isolate)
+  }
+
+  /** Settles when the worker has ended; rejects with the reason. */
+  #watch(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<void> {
+    let death: ThreadDeath | Error | undefined
+    let last = { beat: -1, at: Date.now() }
+    const timer = setInterval(() => {
+      const { beat } = readHeartbeat(heartbeat)
+      const now = Date.now()
+      if (beat !== last.beat) last = { beat, at: now }
+      else if (beat > 0 && now - last.at >= stallMs) {
+        clearInterval(timer)
+        void this.#endStalled(worker, heartbeat, stallMs).then((reason) => (death = reason))
+      }
+    }, stallMs / 10)
+    return new Promise((resolve, reject) => {
+      worker.on('error', (error: NodeJS.ErrnoException) => {
+        const [module, method] = this.#marked(heartbeat)
+        death = error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new ThreadDeath('the worker is out of memory', module, method, undefined) : error
+      })
+      worker.on('exit', (code) => {
+        clearInterval(timer)
+        if (this.#stopped || (code === 0 && !death)) return resolve()
+        const error = death ?? new Error(`the worker ended with status ${code}`)
+        if (error instanceof ThreadDeath) this.#options.onDeath(error)
+        reject(error)
+      })
+    })
+  }
+
+  async #endStalled(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<ThreadDeath> {
+    const [markedModule, markedMethod] = this.#marked(heartbeat)
+    const { cagesDir, dataDir } = this.#options.data()
+    const place = await whereIs(worker.threadId, cagesDir, join(dataDir, 'cache'))
+    const death = new ThreadDeath(`the worker's event loop stood still for ${stallMs} ms`, place?.module ?? markedModule, place?.method ?? markedMethod, place?.where)
+    queueMicrotask(() => void worker.terminate())
+    return death
+  }
+
+  #marked(heartbeat: SharedArrayBuffer): string[] {
+    return this.#marks.get(readHeartbeat(heartbeat).mark)?.split('.') ?? []
+  }
+}

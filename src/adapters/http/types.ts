@@ -1,0 +1,2 @@
+export interface HttpRequest { method: string }
+export interface HttpResponse { status?: number }

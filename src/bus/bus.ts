@@ -1,0 +1,103 @@
+/**
+ * The bus as actors see it. Types only: who implements it is nats.ts's business.
+ * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
+ */
+import type { CageError } from '../errors.ts'
+
+/** What belongs to the request that a call is part of, and travels along with every call made for it. */
+export interface RequestInfo {
+  /** The same in every cage that works for the request. */
+  id: string
+  /** W3C trace context. */
+  traceparent?: string | undefined
+  /** The user's own, small: they travel along. `interface` and `protocol` tell how the request came in. */
+  parameters?: Readonly<Record<string, unknown>> | undefined
+}
+
+/** A call that has arrived. */
+export interface Call {
+  readonly module: string
+  readonly method: string
+  args: unknown[]
+  /** Epoch ms by this node's clock; Infinity if the caller named none. */
+  deadline: number
+  readonly request: RequestInfo
+  /** Nobody waits for the answer. */
+  readonly oneWay: boolean
+}
+
+/** How a call ended. */
+export type Outcome = { ok: true; result: unknown } | { ok: false; error: CageError }
+
+/** What a served module does with its calls. It calls `settle` exactly once for each, and never throws. */
+export interface CallHandler {
+  handle(call: Call, settle: (outcome: Outcome) => void): void
+  /** The caller of this call has gone away. */
+  cancel(call: Call): void
+}
+
+/** How a call is made. */
+export interface CallOptions {
+  /** Epoch ms: the promise is settled by then. */
+  deadline: number
+  request: RequestInfo
+  /** Calls of one owner are cancelled together (`Bus.cancel`). */
+  owner?: object
+  signal?: AbortSignal
+}
+
+/** An endpoint as discovery shows it (ADR-32), with its counters. */
+export interface Endpoint {
+  module: string
+  method: string
+  metadata: Record<string, string>
+  requests: number
+  errors: number
+  lastError: string
+  /** Total, nanoseconds. */
+  processingTimeNs: number
+}
+
+/** What discovery tells about a cage's copy; `endpoints` is read at each question. */
+export interface ServiceInfo {
+  name: string
+  version: string
+  description: string
+  metadata: Record<string, string>
+  endpoints(): Iterable<Endpoint>
+}
+
+/** Something subscribed. */
+export interface Subscription {
+  /** Takes no new messages; resolves when those already here have been handed over. */
+  drain(): Promise<void>
+}
+
+export interface BusStats {
+  /** Replies that came after their deadline, or that nobody asked for. */
+  lateReplies: number
+  reconnects: number
+  inFlight: number
+}
+
+/** A connection to the bus. */
+export interface Bus {
+  /** This connection's id: the ADR-32 instance id. */
+  readonly id: string
+  readonly connected: boolean
+  /** Calls and waits. Rejects with a CageError: UNAVAILABLE at once with no responder or no bus, DEADLINE_EXCEEDED at the deadline. */
+  call(cage: string, module: string, method: string, args: unknown[], options: CallOptions): Promise<unknown>
+  /** One-way, at most once. Throws UNAVAILABLE while the bus is away. */
+  post(cage: string, module: string, method: string, args: unknown[], options: CallOptions): void
+  /** Cancels the outstanding calls of an owner; their callees' signals fire. */
+  cancel(owner: object): void
+  /** Serves all methods of a module as a member of the cage's queue group. */
+  serve(cage: string, module: string, handler: CallHandler): Promise<Subscription>
+  /** Answers discovery for the cage, and takes cancellations. */
+  announce(service: ServiceInfo): Promise<Subscription>
+  stats(): BusStats
+  /** Sends what is to be sent and closes. */
+  close(): Promise<void>
+  /** Resolves after `close`, rejects if the connection ends for good by itself. */
+  readonly done: Promise<void>
+}

@@ -1,0 +1,202 @@
+/**
+ * Caller: our end of synchronous calls, many at once over one inbox.
+ * R1. Every call is settled exactly once: by its answer, at its deadline, by cancellation, or at once when nobody can answer.
+ * R2. A slot's reply subject is used again only after its answer has come; otherwise it gets a new number, so that a late answer meets nobody.
+ * R3. A late or foreign reply is counted and dropped.
+ * R4. No timer, stack trace or subscription per call: one ticker sweeps all deadlines.
+ */
+import { createInbox, type Msg, type NatsConnection } from 'nats'
+import { CageError, CODES } from '../errors.ts'
+import { Ticker } from '../ticker.ts'
+import type { CallOptions } from './bus.ts'
+import type { Connection } from './connection.ts'
+import { callSubject, cancelSubject } from './subjects.ts'
+import { decodeBody, decodeResult, encodeEnvelope } from './wire.ts'
+
+interface Slot {
+  /** What the reply subject ends in: the slot's index plus a multiple of SLOTS (R2). */
+  number: number
+  reply: string
+  waiting: Waiting | undefined
+}
+
+interface Waiting {
+  cage: string
+  subject: string
+  options: CallOptions
+  resolve(result: unknown): void
+  reject(error: CageError): void
+  onAbort: (() => void) | undefined
+}
+
+/** How many calls may be in flight: more than any machine can hold, and small enough that numbers stay exact. */
+const SLOTS = 2 ** 24
+
+export class Caller {
+  lateReplies = 0
+  inFlight = 0
+  readonly #connection: Connection
+  readonly #nc: NatsConnection
+  readonly #prefix: string
+  readonly #slots: Slot[] = []
+  readonly #free: Slot[] = []
+  readonly #ticker = new Ticker((now) => this.#expire(now))
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+    this.#nc = connection.nc
+    this.#prefix = `${createInbox()}.`
+    this.#nc.subscribe(`${this.#prefix}*`, { callback: (_error, msg) => this.#settle(msg) })
+  }
+
+  /** See `Bus.call`. */
+  call(cage: string, module: string, method: string, args: unknown[], options: CallOptions): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const timeoutMs = options.deadline - Date.now()
+      const subject = callSubject(cage, module, method)
+      if (timeoutMs <= 0) return reject(late(subject))
+      if (options.signal?.aborted) return reject(cancelled(subject))
+      const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined }
+      let slot: Slot | undefined
+      try {
+        const data = encodeEnvelope(args, timeoutMs, options.request)
+        this.#check(subject, data)
+        slot = this.#take(waiting)
+        this.#nc.publish(subject, data, slot)
+      } catch (error) {
+        if (slot) this.#release(slot)
+        return reject(sendError(subject, error))
+      }
+      if (options.signal) this.#watch(slot, waiting, options.signal)
+      this.#ticker.wake()
+    })
+  }
+
+  /** See `Bus.post`. */
+  post(cage: string, module: string, method: string, args: unknown[], options: CallOptions): void {
+    const subject = callSubject(cage, module, method)
+    const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request)
+    this.#check(subject, data)
+    try {
+      this.#nc.publish(subject, data)
+    } catch (error) {
+      throw sendError(subject, error)
+    }
+  }
+
+  /** See `Bus.cancel`. */
+  cancel(owner: object): void {
+    for (const slot of this.#slots) if (slot.waiting?.options.owner === owner) this.#cancel(slot)
+  }
+
+  /** Ends every call in flight with UNAVAILABLE. */
+  close(): void {
+    for (const slot of this.#slots) {
+      if (slot.waiting) this.#retire(slot)?.reject(new CageError('UNAVAILABLE', 'the node is stopping'))
+    }
+  }
+
+  #check(subject: string, data: Uint8Array): void {
+    if (!this.#connection.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
+    checkSize(this.#nc, `the arguments of ${subject}`, data)
+  }
+
+  #take(waiting: Waiting): Slot {
+    let slot = this.#free.pop()
+    if (slot === undefined) {
+      const number = this.#slots.length
+      slot = { number, reply: this.#prefix + number, waiting: undefined }
+      this.#slots.push(slot)
+    }
+    slot.waiting = waiting
+    this.inFlight++
+    return slot
+  }
+
+  /** Frees a slot whose answer has come, or whose question was never sent. */
+  #release(slot: Slot): Waiting | undefined {
+    const { waiting } = slot
+    slot.waiting = undefined
+    this.inFlight--
+    this.#free.push(slot)
+    if (waiting?.onAbort) waiting.options.signal?.removeEventListener('abort', waiting.onAbort)
+    return waiting
+  }
+
+  /** Frees a slot whose answer may still come: under a new number (R2). */
+  #retire(slot: Slot): Waiting | undefined {
+    slot.number += SLOTS
+    slot.reply = this.#prefix + slot.number
+    return this.#release(slot)
+  }
+
+  #settle(msg: Msg): void {
+    const number = Number(msg.subject.slice(this.#prefix.length))
+    const slot = this.#slots[number % SLOTS]
+    if (slot === undefined || slot.number !== number || slot.waiting === undefined) {
+      this.lateReplies++
+      return
+    }
+    const waiting = this.#release(slot) as Waiting // present: checked above
+    try {
+      const error = replyError(waiting.subject, msg)
+      if (error) waiting.reject(error)
+      else waiting.resolve(decodeResult(msg.data))
+    } catch (cause) {
+      waiting.reject(new CageError('INTERNAL', `the answer of ${waiting.subject} cannot be read`, { cause }))
+    }
+  }
+
+  #watch(slot: Slot, waiting: Waiting, signal: AbortSignal): void {
+    waiting.onAbort = () => this.#cancel(slot)
+    signal.addEventListener('abort', waiting.onAbort, { once: true })
+  }
+
+  #cancel(slot: Slot): void {
+    const { reply } = slot
+    const waiting = this.#retire(slot)
+    if (!waiting) return
+    if (this.#connection.connected && !this.#nc.isClosed()) this.#nc.publish(cancelSubject(waiting.cage), reply)
+    waiting.reject(cancelled(waiting.subject))
+  }
+
+  #expire(now: number): boolean {
+    for (const slot of this.#slots) {
+      const { waiting } = slot
+      if (waiting && waiting.options.deadline <= now) this.#retire(slot)?.reject(late(waiting.subject))
+    }
+    return this.inFlight > 0
+  }
+}
+
+/** Refuses what the server would cut the connection for. */
+export function checkSize(nc: NatsConnection, what: string, data: Uint8Array): void {
+  const limit = nc.info?.max_payload ?? Number.POSITIVE_INFINITY
+  if (data.length > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${what} take ${data.length} bytes, the bus carries ${limit}`)
+}
+
+function late(subject: string): CageError {
+  return new CageError('DEADLINE_EXCEEDED', `${subject} did not answer in time`)
+}
+
+function cancelled(subject: string): CageError {
+  return new CageError('CANCELLED', `the call of ${subject} was cancelled`)
+}
+
+function sendError(subject: string, error: unknown): CageError {
+  if (error instanceof CageError) return error
+  return new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`, { cause: error })
+}
+
+/** The error that a reply carries, if it does (ADR-32 headers; the server's own 503: no responders). */
+function replyError(subject: string, msg: Msg): CageError | undefined {
+  const { headers } = msg
+  if (headers === undefined) return undefined
+  if (headers.code === 503) return new CageError('UNAVAILABLE', `nobody serves ${subject}`)
+  const status = headers.get('Nats-Service-Error-Code')
+  if (status === '') return undefined
+  const body = decodeBody(msg.data)
+  if (typeof body === 'object' && body !== null && 'code' in body) return CageError.from(body)
+  const code = Object.entries(CODES).find(([, number]) => number === Number(status))?.[0] ?? 'INTERNAL'
+  return new CageError(code, headers.get('Nats-Service-Error') || `${subject} answered with error ${status}`)
+}

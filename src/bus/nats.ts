@@ -1,0 +1,43 @@
+/** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
+import { nuid } from 'nats'
+import type { Log } from '../log.ts'
+import type { Bus } from './bus.ts'
+import { Caller } from './caller.ts'
+import { type BusOptions, openConnection } from './connection.ts'
+import { announce } from './discovery.ts'
+import { Server } from './server.ts'
+import { cancelSubject } from './subjects.ts'
+
+/** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
+export async function openBus(name: string, options: BusOptions, log: Log, signal: AbortSignal): Promise<Bus> {
+  const connection = await openConnection(name, options, log, signal)
+  const { nc } = connection
+  const caller = new Caller(connection)
+  const server = new Server(nc)
+  const id = nuid.next()
+  return {
+    id,
+    get connected() {
+      return connection.connected
+    },
+    done: connection.done,
+    call: (cage, module, method, args, callOptions) => caller.call(cage, module, method, args, callOptions),
+    post: (cage, module, method, args, callOptions) => caller.post(cage, module, method, args, callOptions),
+    cancel: (owner) => caller.cancel(owner),
+    serve: (cage, module, handler) => server.serve(cage, module, handler),
+    async announce(service) {
+      const cancellations = nc.subscribe(cancelSubject(service.name), {
+        callback: (error, msg) => {
+          if (!error) server.cancel(msg.string())
+        },
+      })
+      const discovery = await announce(nc, id, service)
+      return { drain: async () => void (await Promise.all([discovery.drain(), cancellations.drain()])) }
+    },
+    stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
+    async close() {
+      caller.close()
+      if (!nc.isClosed()) await (connection.connected ? nc.drain() : nc.close())
+    },
+  }
+}

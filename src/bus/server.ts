@@ -1,0 +1,134 @@
+/**
+ * Server: the callee's end of synchronous calls.
+ * S1. Every question with a reply subject gets exactly one answer, in the format of the question; a one-way call gets none.
+ * S2. Nothing that arrives can throw out of here: bad bytes and bad headers are answered with INVALID_ARGUMENT.
+ * S3. An answer that the bus cannot carry becomes PAYLOAD_TOO_LARGE, never a broken connection.
+ */
+import { headers as createHeaders, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
+import { CageError, toCageError } from '../errors.ts'
+import type { Call, CallHandler, Outcome, RequestInfo, Subscription } from './bus.ts'
+import { checkSize } from './caller.ts'
+import { methodOf, moduleSubjects } from './subjects.ts'
+import { decodeQuestion, encodeError, encodeResult, type Format } from './wire.ts'
+
+/** A call with what it takes to answer it. */
+class ArrivedCall implements Call {
+  readonly module: string
+  readonly method: string
+  readonly reply: string
+  readonly handler: CallHandler
+  args: unknown[]
+  deadline: number
+  request: RequestInfo
+  format: Format
+
+  constructor(module: string, method: string, reply: string, handler: CallHandler) {
+    this.module = module
+    this.method = method
+    this.reply = reply
+    this.handler = handler
+    this.args = []
+    this.deadline = Number.POSITIVE_INFINITY
+    this.request = NO_REQUEST
+    this.format = 'json'
+  }
+
+  get oneWay(): boolean {
+    return this.reply === ''
+  }
+}
+
+const NO_REQUEST: RequestInfo = { id: '' }
+
+export class Server {
+  readonly #nc: NatsConnection
+  readonly #running = new Set<ArrivedCall>()
+
+  constructor(nc: NatsConnection) {
+    this.#nc = nc
+  }
+
+  /** Serves `<cage>.<module>.*` in the queue group of the cage. Resolves when the bus knows. */
+  async serve(cage: string, module: string, handler: CallHandler): Promise<Subscription> {
+    const subscription = this.#nc.subscribe(moduleSubjects(cage, module), {
+      queue: cage,
+      callback: (error, msg) => {
+        if (!error) this.#receive(module, handler, msg)
+      },
+    })
+    await this.#nc.flush()
+    return { drain: () => subscription.drain() }
+  }
+
+  /** A caller has gone away: `reply` is the reply subject of its call. */
+  cancel(reply: string): void {
+    for (const call of this.#running) if (call.reply === reply) call.handler.cancel(call)
+  }
+
+  #receive(module: string, handler: CallHandler, msg: Msg): void {
+    const call = new ArrivedCall(module, methodOf(msg.subject), msg.reply ?? '', handler)
+    try {
+      readQuestion(call, msg)
+    } catch (error) {
+      this.#answer(call, { ok: false, error: toCageError(error) })
+      return
+    }
+    this.#running.add(call)
+    handler.handle(call, (outcome) => {
+      this.#running.delete(call)
+      if (call.reply !== '') this.#answer(call, outcome)
+    })
+  }
+
+  #answer(call: ArrivedCall, outcome: Outcome): void {
+    if (call.reply === '' || this.#nc.isClosed()) return
+    if (!outcome.ok) return this.#answerError(call, outcome.error)
+    try {
+      const data = encodeResult(outcome.result, call.format)
+      checkSize(this.#nc, 'the result', data)
+      this.#nc.publish(call.reply, data)
+    } catch (error) {
+      this.#answerError(call, toCageError(error))
+    }
+  }
+
+  #answerError(call: ArrivedCall, error: CageError): void {
+    const headers = createHeaders()
+    headers.set('Nats-Service-Error-Code', String(error.status))
+    headers.set('Nats-Service-Error', headerText(error.message))
+    try {
+      const data = encodeError(error.toJSON(), call.format)
+      checkSize(this.#nc, 'the error', data)
+      this.#nc.publish(call.reply, data, { headers })
+    } catch {
+      if (!this.#nc.isClosed()) this.#nc.publish(call.reply, encodeError({ code: error.code, message: 'the details of this error are too large' }, call.format), { headers })
+    }
+  }
+}
+
+function readQuestion(call: ArrivedCall, msg: Msg): void {
+  const question = decodeQuestion(msg.data)
+  call.format = question.format
+  call.args = question.args
+  call.request = question.request ?? readRequest(msg.headers)
+  const timeoutMs = question.timeoutMs ?? readTimeout(msg.headers)
+  if (timeoutMs !== undefined) call.deadline = Date.now() + timeoutMs
+}
+
+function readTimeout(headers: MsgHdrs | undefined): number | undefined {
+  const text = headers?.get('Timeout-Ms')
+  if (!text) return undefined
+  const timeoutMs = Number(text)
+  if (!(timeoutMs > 0)) throw new CageError('INVALID_ARGUMENT', `the header Timeout-Ms must be a positive number of milliseconds, not ${text.slice(0, 40)}`)
+  return timeoutMs
+}
+
+function readRequest(headers: MsgHdrs | undefined): RequestInfo {
+  if (headers === undefined) return { id: '' }
+  return { id: headers.get('Request-Id').slice(0, 128), traceparent: headers.get('traceparent') || undefined }
+}
+
+/** A header ends at CR or LF (NATS client protocol, HPUB), so a message must have none. */
+function headerText(message: string): string {
+  return message.replace(/[\r\n]+/g, ' ').slice(0, 1_000)
+}

@@ -1,0 +1,26 @@
+/** Every subject that the runtime uses (docs/protocol.md). Pure. */
+
+/** A call. */
+export function callSubject(cage: string, module: string, method: string): string {
+  return `${cage}.${module}.${method}`
+}
+
+/** All methods of a module, known or not: an unknown one is answered with NOT_FOUND. */
+export function moduleSubjects(cage: string, module: string): string {
+  return `${cage}.${module}.*`
+}
+
+/** The method of a call's subject. */
+export function methodOf(subject: string): string {
+  return subject.slice(subject.lastIndexOf('.') + 1)
+}
+
+/** Cancellations for all copies of a cage; the payload is the cancelled call's reply subject. */
+export function cancelSubject(cage: string): string {
+  return `$CANCEL.${cage}`
+}
+
+/** ADR-32: `$SRV.<verb>`, `$SRV.<verb>.<name>`, `$SRV.<verb>.<name>.<id>`. */
+export function discoverySubjects(name: string, id: string): string[] {
+  return ['PING', 'INFO', 'STATS'].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.${name}`, `$SRV.${verb}.${name}.${id}`])
+}

@@ -1,0 +1,41 @@
+/** Logging as the rest of the source sees it: pino's shape, fields first, a constant message. `openLog` makes one. */
+import { type DestinationStream, destination, type Level, pino, stdSerializers } from 'pino'
+import { CageError } from './errors.ts'
+
+/** What everyone logs with. */
+export interface Log {
+  trace(fields: object, message: string): void
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+  fatal(fields: object, message: string): void
+  child(fields: object): Log
+  level: string
+}
+
+export type LogLevel = Level | 'silent'
+export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+/** Fields that never reach a log, wherever they stand. */
+const REDACTED = ['password', 'token', 'secret', 'authorization', 'credentials', 'nkey', 'key'].flatMap((name) => [name, `*.${name}`])
+
+/** Opens the log on standard output: pretty on a terminal, JSON elsewhere. Synchronous, so a dying thread loses no line. */
+export async function openLog(level: LogLevel, fields: object): Promise<Log> {
+  const stdout = destination({ fd: 1, sync: true })
+  let stream: DestinationStream = stdout
+  if (process.stdout.isTTY) {
+    const { prettyFactory } = await import('pino-pretty')
+    const pretty = prettyFactory({ colorize: !process.env.NO_COLOR, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' })
+    stream = { write: (line) => void stdout.write(pretty(JSON.parse(line))) }
+  }
+  const serializers = { err: serializeError }
+  const log = pino({ level, base: fields, redact: { paths: REDACTED, censor: '[redacted]' }, serializers }, stream)
+  return log as Log // pino's own type carries an index signature that hides what we promise
+}
+
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const plain = stdSerializers.err(error)
+  return error instanceof CageError ? { ...plain, code: error.code, details: error.details } : plain
+}

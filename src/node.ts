@@ -1,0 +1,158 @@
+#!/usr/bin/env node
+/**
+ * The node's entry, and the only wiring: arguments → configuration → bus → root supervisor → signals.
+ * Exit status: 0 stopped as asked; 78 (EX_CONFIG of sysexits.h) a mistake in arguments or configuration; 1 a cage could not be kept up.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import { Root } from './actors/root.ts'
+import { watch } from './actors/watcher.ts'
+import { ADAPTERS } from './adapters/registry.ts'
+import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
+import type { BusOptions } from './bus/connection.ts'
+import type { Embedded } from './bus/embedded.ts'
+import { type ConfigSource, type CageSettings, type NodeSettings, readCageConfig, readNodeConfig } from './config.ts'
+import * as door from './index.ts'
+import { type Log, type LogLevel, openLog } from './log.ts'
+import { didYouMean } from './names.ts'
+import { writeIndex } from './types.ts'
+
+const EX_CONFIG = 78
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+await main()
+
+async function main(): Promise<void> {
+  const parsed = parseNodeArguments(process.argv.slice(2))
+  if (parsed.kind === 'help') return void process.stdout.write(NODE_HELP)
+  if (parsed.kind === 'version') return void process.stdout.write(`${version}\n`)
+  if (parsed.kind === 'mistakes') return refuse([...parsed.mistakes, 'see --help'])
+  const { options } = parsed
+  const configured = await configure(options)
+  if (Array.isArray(configured)) return refuse(configured)
+  await run(options, configured)
+}
+
+interface Configured {
+  source: ConfigSource
+  settings: NodeSettings
+  cages: Map<string, CageSettings>
+}
+
+/** Reads everything that is configured; returns all mistakes of all files at once. */
+async function configure(options: NodeArguments): Promise<Configured | string[]> {
+  const cagesDir = resolve(options.cagesDir)
+  const source: ConfigSource = { configDir: resolve(options.configDir), cacheDir: resolve('.menagerie', 'cache'), door }
+  const mistakes: string[] = []
+  if (options.configDir !== 'config' && !existsSync(source.configDir)) mistakes.push(`--config ${options.configDir}: there is no such folder`)
+  const folders = await readdir(cagesDir, { withFileTypes: true }).catch(() => undefined)
+  if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
+  const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
+  const cages = new Map<string, CageSettings>()
+  const node = await readNodeConfig(source)
+  if (!node.ok) mistakes.push(...node.mistakes)
+  for (const cage of options.cages) {
+    if (folders && !known.includes(cage)) mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
+    const read = await readCageConfig(source, cage, ADAPTERS)
+    if (read.ok) cages.set(cage, read.settings)
+    else mistakes.push(...read.mistakes)
+  }
+  if (mistakes.length > 0 || !node.ok) return [...new Set(mistakes)].map((mistake) => mistake.replaceAll(`${process.cwd()}/`, ''))
+  return { source, settings: node.settings, cages }
+}
+
+async function run(options: NodeArguments, { source, settings, cages }: Configured): Promise<void> {
+  const name = options.name ?? settings.name ?? hostname()
+  const logLevel: LogLevel = options.logLevel ?? settings.logLevel
+  const log = await openLog(logLevel, { node: name })
+  const cagesDir = resolve(options.cagesDir)
+  const dataDir = resolve(settings.dataDir)
+  const startedAt = performance.now()
+  log.info({ version, pid: process.pid, cages: options.cages }, 'node starts')
+  const { bus, embedded } = await chooseBus(options, settings, dataDir, log)
+  const root = new Root({
+    node: name,
+    version,
+    cagesDir,
+    dataDir,
+    logLevel,
+    bus,
+    log,
+    onEscalate: (error) => {
+      log.fatal({ err: error }, 'a cage cannot be kept up, the node ends')
+      void stop(1)
+    },
+    onReady: (cage) => log.info({ cage, ms: Math.round(performance.now() - startedAt) }, 'cage is ready'),
+  })
+  let stopping: Promise<void> | undefined
+  const stop = (status: number): Promise<void> => {
+    stopping ??= (async () => {
+      await watcher?.close()
+      await root.stop()
+      await embedded?.stop()
+      log.info({}, 'node has stopped')
+      process.exit(status)
+    })()
+    return stopping
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (stopping) process.exit(1) // asked twice: at once
+      log.info({ signal }, 'node stops')
+      void stop(0)
+    })
+  }
+  let watcher: { close(): Promise<void> } | undefined
+  for (const [cage, cageSettings] of cages) await root.run(cage, cageSettings)
+  watcher = await watchFolders(options, source, root, log)
+}
+
+/** Takes over changed configuration, and keeps the generated index of the cages current while developing. */
+async function watchFolders(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<{ close(): Promise<void> }> {
+  const cagesDir = resolve(options.cagesDir)
+  const development = process.env.NODE_ENV !== 'production' && existsSync(join(cagesDir, 'index.ts'))
+  let changes = Promise.resolve()
+  return await watch([source.configDir, ...(development ? [cagesDir] : [])], log, (paths) => {
+    changes = changes.then(async () => {
+      const inConfig = [...paths].some((path) => !relative(source.configDir, path).startsWith('..'))
+      if (inConfig) await reconfigure(options, source, root, log)
+      if (development && (await writeIndex(cagesDir))) log.info({}, 'cages/index.ts is written anew')
+    })
+    changes.catch((error: unknown) => log.error({ err: error }, 'a change could not be taken over'))
+  })
+}
+
+async function reconfigure(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<void> {
+  for (const cage of options.cages) {
+    const read = await readCageConfig(source, cage, ADAPTERS)
+    if (read.ok) root.reconfigure(cage, read.settings)
+    else log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
+  }
+}
+
+/** `--bus`, NATS_URL, `config/node.ts`, else a server of our own: in that order. */
+async function chooseBus(options: NodeArguments, settings: NodeSettings, dataDir: string, log: Log): Promise<{ bus: BusOptions; embedded?: Embedded }> {
+  const { embedded: own, ...configured } = settings.bus
+  const named = options.bus.length > 0 ? options.bus : (process.env.NATS_URL?.split(',') ?? configured.servers)
+  if (named) return { bus: { ...configured, servers: named } }
+  const { openEmbedded } = await import('./bus/embedded.ts')
+  const binary = async (): Promise<string> => {
+    const installer = (await import(new URL('../scripts/nats-server.js', import.meta.url).href)) as NatsServerInstaller
+    return installer.findNatsServer(dataDir) ?? (await installer.installNatsServer(dataDir, (line) => log.info({}, line)))
+  }
+  const embedded = await openEmbedded({ binary, port: own.port, dir: join(dataDir, 'nats'), log })
+  return { bus: { ...configured, servers: [embedded.url] }, embedded }
+}
+
+/** scripts/nats-server.js: plain JavaScript, because it also runs before anything is built. */
+interface NatsServerInstaller {
+  findNatsServer(dir: string): string | undefined
+  installNatsServer(dir: string, say: (line: string) => void): Promise<string>
+}
+
+function refuse(mistakes: string[]): void {
+  process.stderr.write(`${mistakes.map((mistake) => `menagerie: ${mistake}`).join('\n')}\n`)
+  process.exitCode = EX_CONFIG
+}

@@ -1,0 +1,77 @@
+/**
+ * The worker's entry: one thread, one cage. It introduces bus, adapters and cage to each other.
+ * K1. What is thrown outside of any call (a timer, an unhandled rejection) is logged with its module where that can be told, and harms nobody.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { Cage } from './actors/cage.ts'
+import { Heartbeat } from './actors/heartbeat.ts'
+import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
+import { ADAPTERS } from './adapters/registry.ts'
+import { openBus } from './bus/nats.ts'
+import { mapStack } from './compile.ts'
+import * as door from './index.ts'
+import { openLog } from './log.ts'
+
+const data = workerData as WorkerData // made by thread.ts, in this very build
+const log = await openLog(data.logLevel, { node: data.node, cage: data.cage })
+const stopping = new AbortController()
+const heartbeat = new Heartbeat(data.heartbeat, (mark, name) => tell({ type: 'mark', mark, name }), data.beatMs)
+let cage: Cage | undefined
+
+process.on('unhandledRejection', (reason) => strayError(reason, 'unhandled rejection'))
+process.on('uncaughtException', (error) => strayError(error, 'uncaught exception'))
+
+parentPort?.on('message', (message: ToWorker) => {
+  if (message.type === 'reconfigure') cage?.reconfigure(message.settings, message.placement)
+  else void stop()
+})
+
+try {
+  const bus = await openBus(`${data.node}/${data.cage}`, data.bus, log, stopping.signal)
+  bus.done.catch((error: unknown) => fail(error))
+  cage = new Cage(
+    {
+      node: data.node,
+      cage: data.cage,
+      cagesDir: data.cagesDir,
+      dataDir: data.dataDir,
+      version: data.version,
+      bus,
+      log,
+      adapters: ADAPTERS,
+      door,
+      markOf: (module, method) => heartbeat.markOf(module, method),
+      enter: (mark) => heartbeat.enter(mark),
+      onIsolate: (module, isolate) => tell({ type: 'isolate', module, isolate }),
+      onEscalate: fail,
+    },
+    data.settings,
+    data.placement,
+  )
+  await cage.start()
+  tell({ type: 'ready' })
+} catch (error) {
+  if (!stopping.signal.aborted) fail(error)
+}
+
+async function stop(): Promise<void> {
+  stopping.abort()
+  await cage?.stop()
+  process.exit(0) // in a worker this ends the thread only
+}
+
+function fail(error: unknown): void {
+  if (stopping.signal.aborted) return
+  log.error({ err: error }, 'the cage cannot go on')
+  process.exit(1)
+}
+
+function strayError(error: unknown, message: string): void {
+  const stack = error instanceof Error ? mapStack(error.stack ?? '') : ''
+  const module = cage?.moduleOf(error instanceof Error ? (error.stack ?? '') : '')
+  log.error({ module, err: error, ...(stack ? { stack } : {}) }, message)
+}
+
+function tell(message: FromWorker): void {
+  parentPort?.postMessage(message)
+}
