@@ -1,6 +1,7 @@
 /** Where a stuck worker is: the inspector interrupts its running JavaScript and reads the stack. Nothing is attached before it is needed. */
 import { Session } from 'node:inspector'
-import { parse, relative, sep } from 'node:path'
+import { parse, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { compile, mapStack, rememberMap } from '../compile.ts'
 
 /** The innermost frame of a module's own code. */
@@ -13,9 +14,14 @@ export interface Place {
 
 interface Frame {
   functionName: string
-  url: string
-  location: { lineNumber: number; columnNumber?: number }
+  location: { scriptId: string; lineNumber: number; columnNumber?: number }
 }
+
+/** A message of the inspector's Debugger domain, as far as it is read here. */
+type DebuggerEvent =
+  | { method: 'Debugger.scriptParsed'; params: { scriptId: string; url: string } }
+  | { method: 'Debugger.paused'; params: { callFrames: Frame[] } }
+  | { method?: undefined }
 
 /** Code that the inspector cannot interrupt (a regular expression, a native call) is given up on after so long. */
 const PATIENCE_MS = 500
@@ -24,35 +30,42 @@ const PATIENCE_MS = 500
 export async function whereIs(threadId: number, cagesDir: string, cacheDir: string): Promise<Place | undefined> {
   const session = new Session()
   session.connect()
+  const urls = new Map<string, string>()
+  let send = (_method: string): void => {}
   try {
     const frames = await new Promise<Frame[]>((resolve) => {
       setTimeout(() => resolve([]), PATIENCE_MS)
       listen(session, 'NodeWorker.attachedToWorker', ({ sessionId, workerInfo }) => {
         if (Number(workerInfo.workerId) !== threadId) return
-        for (const [id, method] of ['Debugger.enable', 'Debugger.pause'].entries()) {
-          session.post('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify({ id, method }) })
-        }
+        send = (method) => session.post('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify({ id: 1, method }) })
+        send('Debugger.enable')
+        send('Debugger.pause')
       })
       listen(session, 'NodeWorker.receivedMessageFromWorker', ({ message }) => {
-        const event = JSON.parse(message) as { method?: string; params?: { callFrames: Frame[] } }
-        if (event.method === 'Debugger.paused') resolve(event.params?.callFrames ?? [])
+        const event = JSON.parse(message) as DebuggerEvent
+        if (event.method === 'Debugger.scriptParsed') urls.set(event.params.scriptId, event.params.url)
+        if (event.method === 'Debugger.paused') resolve(event.params.callFrames)
       })
       session.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
     })
-    return await placeOf(frames, cagesDir, cacheDir)
+    return await placeOf(frames, urls, cagesDir, cacheDir)
   } finally {
+    send('Debugger.disable') // it goes on, so that it can be terminated
     session.disconnect()
   }
 }
 
-async function placeOf(frames: Frame[], cagesDir: string, cacheDir: string): Promise<Place | undefined> {
-  const own = frames.filter(({ url }) => url.startsWith(cagesDir + sep))
+async function placeOf(frames: Frame[], urls: ReadonlyMap<string, string>, cagesDir: string, cacheDir: string): Promise<Place | undefined> {
+  const own = frames.flatMap(({ functionName, location }) => {
+    const url = urls.get(location.scriptId) ?? ''
+    const file = url.startsWith('file://') ? fileURLToPath(url) : url
+    return file.startsWith(cagesDir + sep) ? [{ functionName, location, file }] : []
+  })
   const [inner, outer] = [own[0], own.at(-1)] // the outermost frame of a module's file is its method, or what continues it
   if (!inner || !outer) return undefined
-  const module = parse(relative(cagesDir, outer.url)).name
-  await compile(inner.url, cacheDir).then(rememberMap, () => {}) // changed and broken by now: the line stays as it is
+  await compile(inner.file, cacheDir).then(rememberMap, () => {}) // changed and broken by now: the line stays as it is
   const { lineNumber, columnNumber = 0 } = inner.location
-  return { module, method: outer.functionName, where: mapStack(`${inner.url}:${lineNumber + 1}:${columnNumber + 1}`) }
+  return { module: parse(outer.file).name, method: outer.functionName, where: mapStack(`${inner.file}:${lineNumber + 1}:${columnNumber + 1}`) }
 }
 
 interface InspectorEvents {
