@@ -2,16 +2,17 @@
  * Compile: one TypeScript or JavaScript file and what it imports by path → its exports, with no module cache in between.
  * K1. A version that is dropped leaves nothing behind: `vm.compileFunction` keeps no registry as `import()` does.
  * K2. What has not changed is not compiled twice: results are kept on disk beside the inputs' times and sizes.
- * K3. Stack traces name the source's own lines (`mapStack`).
+ * K3. Stack traces name the source's own lines (stack.ts).
  */
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import { createRequire, SourceMap } from 'node:module'
+import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { compileFunction } from 'node:vm'
 import type { BuildFailure, Message } from 'esbuild'
 import { CageError } from './errors.ts'
+import { rememberMap } from './stack.ts'
 
 /** A compiled file. */
 export interface Compiled {
@@ -44,8 +45,8 @@ export async function compile(file: string, cacheDir: string): Promise<Compiled>
 
 /** Runs a compiled file and returns its exports. `door` is what `import ... from 'menagerie'` gives it. */
 export function evaluate(compiled: Compiled, door: object): Record<string, unknown> {
-  const { file, code, map } = compiled
-  sources.set(file, map)
+  const { file, code } = compiled
+  rememberMap(compiled)
   const require = createRequire(file)
   const module = { exports: {} as Record<string, unknown> }
   const parameters = ['exports', 'module', 'require', '__filename', '__dirname', '__url']
@@ -53,25 +54,6 @@ export function evaluate(compiled: Compiled, door: object): Record<string, unkno
   run(module.exports, module, (name: string) => (name === 'menagerie' ? door : require(name)), file, dirname(file), pathToFileURL(file).href)
   return module.exports
 }
-
-/** Lets `mapStack` know a file that another thread runs. */
-export function rememberMap({ file, map }: Compiled): void {
-  sources.set(file, map)
-}
-
-/** A stack trace with the lines of compiled files as they stand in their sources. */
-export function mapStack(stack: string): string {
-  return stack.replace(/([^\s()]+\.[cm]?[jt]s):(\d+):(\d+)/g, (place, file: string, line: string, column: string) => {
-    const map = sources.get(file)
-    if (map === undefined) return place
-    const entry = new SourceMap(JSON.parse(map)).findEntry(Number(line) - 1, Number(column) - 1)
-    if (!('originalLine' in entry)) return place
-    return `${join(dirname(file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`
-  })
-}
-
-/** Source maps of what has been evaluated, the latest version of each file. */
-const sources = new Map<string, string>()
 
 async function build(file: string): Promise<Compiled> {
   const esbuild = await import('esbuild')

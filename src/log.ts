@@ -1,6 +1,7 @@
 /** Logging as the rest of the source sees it: pino's shape, fields first, a constant message. `openLog` makes one. */
-import { type DestinationStream, destination, type Level, pino, stdSerializers } from 'pino'
+import { type DestinationStream, destination, type Level, pino } from 'pino'
 import { CageError } from './errors.ts'
+import { mapStack } from './stack.ts'
 
 /** What everyone logs with. */
 export interface Log {
@@ -34,8 +35,10 @@ export async function openLog(level: LogLevel, fields: object): Promise<Log> {
   return log as Log // pino's own type carries an index signature that hides what we promise
 }
 
+/** An error with its causes, its stack in the sources' own lines, and what a CageError adds. */
 function serializeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
-  const plain = stdSerializers.err(error)
-  return error instanceof CageError ? { ...plain, code: error.code, details: error.details } : plain
+  const own = { type: error.constructor.name, message: error.message, stack: mapStack(error.stack ?? '') }
+  const cause = error.cause === undefined ? {} : { cause: serializeError(error.cause) }
+  return error instanceof CageError ? { ...own, code: error.code, details: error.details, ...cause } : { ...own, ...cause }
 }

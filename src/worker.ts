@@ -8,7 +8,6 @@ import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
 import { ADAPTERS } from './adapters/registry.ts'
 import { openBus } from './bus/nats.ts'
-import { mapStack } from './compile.ts'
 import * as door from './index.ts'
 import { openLog } from './log.ts'
 
@@ -67,9 +66,8 @@ function fail(error: unknown): void {
 }
 
 function strayError(error: unknown, message: string): void {
-  const stack = error instanceof Error ? mapStack(error.stack ?? '') : ''
   const module = cage?.moduleOf(error instanceof Error ? (error.stack ?? '') : '')
-  log.error({ module, err: error, ...(stack ? { stack } : {}) }, message)
+  log.error({ module, err: error }, message)
 }
 
 function tell(message: FromWorker): void {

@@ -2,7 +2,8 @@
 import { Session } from 'node:inspector'
 import { parse, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { compile, mapStack, rememberMap } from '../compile.ts'
+import { compile } from '../compile.ts'
+import { mapStack, rememberMap } from '../stack.ts'
 
 /** The innermost frame of a module's own code. */
 export interface Place {
@@ -36,7 +37,7 @@ export async function whereIs(threadId: number, cagesDir: string, cacheDir: stri
     const frames = await new Promise<Frame[]>((resolve) => {
       setTimeout(() => resolve([]), PATIENCE_MS)
       listen(session, 'NodeWorker.attachedToWorker', ({ sessionId, workerInfo }) => {
-        if (Number(workerInfo.workerId) !== threadId) return
+        if (!workerInfo.title.startsWith(`[worker ${threadId}]`)) return // workerId counts per session, the title has the thread's id
         send = (method) => session.post('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify({ id: 1, method }) })
         send('Debugger.enable')
         send('Debugger.pause')
@@ -69,7 +70,7 @@ async function placeOf(frames: Frame[], urls: ReadonlyMap<string, string>, cages
 }
 
 interface InspectorEvents {
-  'NodeWorker.attachedToWorker': { sessionId: string; workerInfo: { workerId: string } }
+  'NodeWorker.attachedToWorker': { sessionId: string; workerInfo: { title: string } }
   'NodeWorker.receivedMessageFromWorker': { sessionId: string; message: string }
 }
 
