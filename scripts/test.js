@@ -1,9 +1,22 @@
-import { execSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+/**
+ * `npm test [-- WORD...]`: makes sure of everything, checks, and runs the tests, or those whose path has one of the words.
+ * The runner's own closing lines are the last that it prints.
+ */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ensureBuild, ensureDependencies, ensureNatsServer, ensureTestPeers, ROOT, run, step } from './setup.js'
 
-const run = (command) => execSync(command, { stdio: 'inherit' })
-if (!existsSync('node_modules')) run('npm ci')
-if (spawnSync('nats-server', ['-v']).error) run('apt-get update -q && apt-get install -y --no-install-recommends nats-server')
-run('node node_modules/typescript/bin/tsc -p src/tsconfig.json')
-const files = readdirSync('test', { recursive: true }).filter((file) => file.endsWith('.test.ts')).map((file) => `test/${file}`)
-process.exitCode = spawnSync(process.execPath, ['--import', 'tsx', '--test', ...files], { stdio: 'inherit' }).status ?? 1
+const words = process.argv.slice(2)
+
+await step(async () => {
+  ensureDependencies()
+  ensureBuild()
+  await ensureNatsServer()
+  await ensureTestPeers()
+  if (words.length === 0) run(process.execPath, [join('scripts', 'check.js')])
+  const files = readdirSync(join(ROOT, 'test'), { recursive: true })
+    .map((file) => join('test', String(file)))
+    .filter((file) => file.endsWith('.test.ts') && (words.length === 0 || words.some((word) => file.includes(word))))
+  if (files.length === 0) throw new Error(`no test's path has ${words.join(' or ')}`)
+  run(process.execPath, ['--import', 'tsx', '--test', '--test-concurrency=2', ...files.sort()])
+})

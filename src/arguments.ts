@@ -12,7 +12,11 @@ export interface NodeArguments {
   logLevel: LogLevel | undefined
 }
 
-export type ParsedArguments = { kind: 'run'; options: NodeArguments } | { kind: 'help' } | { kind: 'version' } | { kind: 'mistakes'; mistakes: string[] }
+export type ParsedArguments =
+  | { kind: 'run'; options: NodeArguments }
+  | { kind: 'help' }
+  | { kind: 'version' }
+  | { kind: 'mistakes'; mistakes: string[] }
 
 const OPTIONS = {
   cage: { type: 'string', multiple: true },
@@ -47,18 +51,24 @@ export function parseNodeArguments(argv: string[]): ParsedArguments {
   const known = Object.keys(OPTIONS)
   const mistakes: string[] = []
   for (const token of tokens) {
-    if (token.kind === 'positional') mistakes.push(`${JSON.stringify(token.value)} is not an option${known.includes(token.value) ? `, did you mean --${token.value}?` : ''}`)
+    if (token.kind === 'positional')
+      mistakes.push(
+        `${JSON.stringify(token.value)} is not an option${known.includes(token.value) ? `, did you mean --${token.value}?` : ''}`,
+      )
     if (token.kind !== 'option') continue
-    if (!known.includes(token.name)) mistakes.push(`unknown option ${token.rawName}${didYouMean(token.name, known).replace('mean ', 'mean --')}`)
+    if (!known.includes(token.name))
+      mistakes.push(`unknown option ${token.rawName}${didYouMean(token.name, known).replace('mean ', 'mean --')}`)
     else if (OPTIONS[token.name as keyof typeof OPTIONS].type === 'string' && !token.value) mistakes.push(`${token.rawName} needs a value`)
   }
   const cages = [...new Set(strings(values.cage))]
   const bus = strings(values.bus).flatMap((text) => text.split(','))
   if (cages.length === 0 && !mistakes.some((mistake) => mistake.includes('--cage'))) mistakes.push('no cage is named: --cage NAME')
-  for (const cage of cages) if (!isName(cage)) mistakes.push(`--cage ${cage}: a name has letters, digits, _ and -, at most 32, and begins with a letter`)
+  for (const cage of cages)
+    if (!isName(cage)) mistakes.push(`--cage ${cage}: a name has letters, digits, _ and -, at most 32, and begins with a letter`)
   for (const url of bus) if (!isServer(url)) mistakes.push(`--bus ${url}: not a NATS server, it looks like nats://host:4222`)
   const level = strings(values['log-level'])[0]
-  if (level !== undefined && !isLevel(level)) mistakes.push(`--log-level ${level}: unknown level${didYouMean(level, LOG_LEVELS)} (${LOG_LEVELS.join(', ')})`)
+  if (level !== undefined && !isLevel(level))
+    mistakes.push(`--log-level ${level}: unknown level${didYouMean(level, LOG_LEVELS)} (${LOG_LEVELS.join(', ')})`)
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes }
   const [configDir = 'config', cagesDir = 'cages', name] = [values.config, values.cages, values.name].map((value) => strings(value)[0])
   return { kind: 'run', options: { cages, bus, configDir, cagesDir, name, logLevel: level as LogLevel | undefined } }

@@ -51,7 +51,14 @@ export function evaluate(compiled: Compiled, door: object): Record<string, unkno
   const module = { exports: {} as Record<string, unknown> }
   const parameters = ['exports', 'module', 'require', '__filename', '__dirname', '__url']
   const run = compileFunction(code, parameters, { filename: file })
-  run(module.exports, module, (name: string) => (name === 'menagerie' ? door : require(name)), file, dirname(file), pathToFileURL(file).href)
+  run(
+    module.exports,
+    module,
+    (name: string) => (name === 'menagerie' ? door : require(name)),
+    file,
+    dirname(file),
+    pathToFileURL(file).href,
+  )
   return module.exports
 }
 

@@ -136,7 +136,11 @@ export async function readNodeConfig(source: ConfigSource): Promise<Read<NodeSet
 }
 
 /** Reads a cage's configuration over the shared one. */
-export async function readCageConfig(source: ConfigSource, cage: string, adapters: ReadonlyMap<string, Adapter>): Promise<Read<CageSettings>> {
+export async function readCageConfig(
+  source: ConfigSource,
+  cage: string,
+  adapters: ReadonlyMap<string, Adapter>,
+): Promise<Read<CageSettings>> {
   const [shared, own] = await Promise.all([load(source, 'shared'), load(source, cage)])
   const mistakes = [...shared.mistakes, ...own.mistakes]
   if (mistakes.length > 0) return { ok: false, mistakes }
@@ -149,7 +153,9 @@ export async function readCageConfig(source: ConfigSource, cage: string, adapter
     if (!isName(name)) mistakes.push(`${place}: a name has letters, digits, _ and -, at most 32, and begins with a letter`)
     const adapter = adapters.get(kind)
     if (!adapter) {
-      mistakes.push(`${place}.kind: unknown kind ${JSON.stringify(kind)}${didYouMean(String(kind), adapters.keys())} (known: ${[...adapters.keys()].join(', ')})`)
+      mistakes.push(
+        `${place}.kind: unknown kind ${JSON.stringify(kind)}${didYouMean(String(kind), adapters.keys())} (known: ${[...adapters.keys()].join(', ')})`,
+      )
       continue
     }
     const read = check(adapter.options, options, own.file, ['interfaces', name])
@@ -212,7 +218,8 @@ function check<T>(schema: z.ZodType<T>, value: unknown, file: string, prefix: Pr
 
 function describe(schema: z.ZodType, issue: z.core.$ZodIssue, file: string, prefix: PropertyKey[]): Mistake[] {
   const path = [...prefix, ...issue.path].map(String).join('.')
-  if (issue.code !== 'unrecognized_keys') return [`${file}: ${path || 'the configuration'}: ${issue.message.replace(/^Invalid input: /, '')}`]
+  if (issue.code !== 'unrecognized_keys')
+    return [`${file}: ${path || 'the configuration'}: ${issue.message.replace(/^Invalid input: /, '')}`]
   const known = keysAt(schema, issue.path)
   return issue.keys.map((key) => `${file}: ${path ? `${path}.` : ''}${key}: unknown option${didYouMean(key, known)}`)
 }
@@ -238,7 +245,9 @@ function unwrap(schema: unknown): unknown {
 function interfacesOf(value: unknown): Record<string, { kind: string }> {
   const { interfaces } = value as { interfaces?: unknown }
   if (typeof interfaces !== 'object' || interfaces === null) return {}
-  return Object.fromEntries(Object.entries(interfaces).filter((entry): entry is [string, { kind: string }] => typeof entry[1]?.kind === 'string'))
+  return Object.fromEntries(
+    Object.entries(interfaces).filter((entry): entry is [string, { kind: string }] => typeof entry[1]?.kind === 'string'),
+  )
 }
 
 /** Plain objects are merged key by key; anything else of the upper one wins. */

@@ -13,7 +13,7 @@ import { ADAPTERS } from './adapters/registry.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
-import { type ConfigSource, type CageSettings, type NodeSettings, readCageConfig, readNodeConfig } from './config.ts'
+import { type CageSettings, type ConfigSource, type NodeSettings, readCageConfig, readNodeConfig } from './config.ts'
 import * as door from './index.ts'
 import { type Log, type LogLevel, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
@@ -46,7 +46,8 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   const cagesDir = resolve(options.cagesDir)
   const source: ConfigSource = { configDir: resolve(options.configDir), cacheDir: resolve('.menagerie', 'cache'), door }
   const mistakes: string[] = []
-  if (options.configDir !== 'config' && !existsSync(source.configDir)) mistakes.push(`--config ${options.configDir}: there is no such folder`)
+  if (options.configDir !== 'config' && !existsSync(source.configDir))
+    mistakes.push(`--config ${options.configDir}: there is no such folder`)
   const folders = await readdir(cagesDir, { withFileTypes: true }).catch(() => undefined)
   if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
   const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
@@ -54,7 +55,8 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   const node = await readNodeConfig(source)
   if (!node.ok) mistakes.push(...node.mistakes)
   for (const cage of options.cages) {
-    if (folders && !known.includes(cage)) mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
+    if (folders && !known.includes(cage))
+      mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
     const read = await readCageConfig(source, cage, ADAPTERS)
     if (read.ok) cages.set(cage, read.settings)
     else mistakes.push(...read.mistakes)
@@ -71,7 +73,15 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
   const dataDir = resolve(settings.dataDir)
   const startedAt = performance.now()
   log.info({ version, pid: process.pid, cages: options.cages }, 'node starts')
-  const { bus, embedded } = await chooseBus(options, settings, dataDir, log)
+  const chosen = await chooseBus(options, settings, dataDir, log).catch((error: unknown) => {
+    if (error instanceof Error) return error
+    throw error
+  })
+  if (chosen instanceof Error) {
+    log.fatal({ reason: chosen.message }, 'no bus, the node ends')
+    process.exit(1)
+  }
+  const { bus, embedded } = chosen
   const root = new Root({
     node: name,
     version,
@@ -99,7 +109,7 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (stopping) process.exit(1) // asked twice: at once
+      if (stopping !== undefined) process.exit(1) // asked twice: at once
       log.info({ signal }, 'node stops')
       void stop(0)
     })
@@ -133,7 +143,12 @@ async function reconfigure(options: NodeArguments, source: ConfigSource, root: R
 }
 
 /** `--bus`, NATS_URL, `config/node.ts`, else a server of our own: in that order. */
-async function chooseBus(options: NodeArguments, settings: NodeSettings, dataDir: string, log: Log): Promise<{ bus: BusOptions; embedded?: Embedded }> {
+async function chooseBus(
+  options: NodeArguments,
+  settings: NodeSettings,
+  dataDir: string,
+  log: Log,
+): Promise<{ bus: BusOptions; embedded?: Embedded }> {
   const { embedded: own, ...configured } = settings.bus
   const named = options.bus.length > 0 ? options.bus : (process.env.NATS_URL?.split(',') ?? configured.servers)
   if (named) return { bus: { ...configured, servers: named } }

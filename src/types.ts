@@ -11,7 +11,10 @@ export async function generateIndex(cagesDir: string): Promise<string> {
   for (const entry of (await readdir(cagesDir, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (!entry.isDirectory() || !isName(entry.name)) continue
     const own = await modulesOf(join(cagesDir, entry.name))
-    const modules = new Map([...[...shared].map(([name, file]) => [name, `./.shared/${file}`] as const), ...[...own].map(([name, file]) => [name, `./${entry.name}/${file}`] as const)])
+    const modules = new Map([
+      ...[...shared].map(([name, file]) => [name, `./.shared/${file}`] as const),
+      ...[...own].map(([name, file]) => [name, `./${entry.name}/${file}`] as const),
+    ])
     lines.push(modules.size === 0 ? `    ${key(entry.name)}: Record<never, never>` : `    ${key(entry.name)}: {`)
     for (const [name, file] of [...modules].sort()) lines.push(`      ${key(name)}: typeof import('${file}')`)
     if (modules.size > 0) lines.push('    }')
@@ -31,7 +34,9 @@ export async function writeIndex(cagesDir: string): Promise<boolean> {
 
 async function modulesOf(folder: string): Promise<Map<string, string>> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []) // no such folder: no modules
-  const files = entries.filter((entry) => entry.isFile() && /\.(ts|js)$/.test(entry.name) && !entry.name.endsWith('.d.ts') && isName(parse(entry.name).name))
+  const files = entries.filter(
+    (entry) => entry.isFile() && /\.(ts|js)$/.test(entry.name) && !entry.name.endsWith('.d.ts') && isName(parse(entry.name).name),
+  )
   return new Map(files.map((entry) => [parse(entry.name).name, entry.name]))
 }
 

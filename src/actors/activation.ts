@@ -36,7 +36,14 @@ export class Activation implements Job {
   #context: CallContext | undefined
   #version: Version | undefined
 
-  constructor(host: ActivationHost, call: Call, deadline: number, abandonAt: number, stats: MethodStats, settle: (outcome: Outcome) => void) {
+  constructor(
+    host: ActivationHost,
+    call: Call,
+    deadline: number,
+    abandonAt: number,
+    stats: MethodStats,
+    settle: (outcome: Outcome) => void,
+  ) {
     this.#host = host
     this.call = call
     this.deadline = deadline
@@ -103,6 +110,9 @@ async function check(schema: Version['schemas'][string], args: unknown[]): Promi
     const [position, ...rest] = path.map((step) => (typeof step === 'object' ? step.key : step))
     return { argument: typeof position === 'number' ? position + 1 : undefined, path: rest.map(String).join('.'), message }
   })
-  const message = details.map((issue) => `${issue.argument === undefined ? 'arguments' : `argument ${issue.argument}`}${issue.path ? ` ${issue.path}` : ''}: ${issue.message}`)
+  const message = details.map(
+    (issue) =>
+      `${issue.argument === undefined ? 'arguments' : `argument ${issue.argument}`}${issue.path ? ` ${issue.path}` : ''}: ${issue.message}`,
+  )
   throw new CageError('INVALID_ARGUMENT', message.join('; '), { details })
 }

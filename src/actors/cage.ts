@@ -79,7 +79,13 @@ export class Cage {
     const { bus, cage, version, log, node } = this.#host
     await Promise.all((await this.#hosted()).map((name) => this.#reload(name)))
     const metadata = { node, pid: String(process.pid), runtime: `menagerie ${version}`, node_version: process.version }
-    this.#discovery = await bus.announce({ name: cage, version, description: `cage ${cage} of node ${node}`, metadata, endpoints: () => this.#endpoints() })
+    this.#discovery = await bus.announce({
+      name: cage,
+      version,
+      description: `cage ${cage} of node ${node}`,
+      metadata,
+      endpoints: () => this.#endpoints(),
+    })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
     await this.#keepInterfaces()
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
@@ -123,7 +129,8 @@ export class Cage {
 
   #enqueue(change: () => Promise<void>): void {
     this.#changes = this.#changes.then(async () => {
-      if (!this.#stopping) await change().catch((error: unknown) => this.#host.log.error({ err: error }, 'a change could not be taken over'))
+      if (!this.#stopping)
+        await change().catch((error: unknown) => this.#host.log.error({ err: error }, 'a change could not be taken over'))
     })
   }
 
@@ -174,11 +181,17 @@ export class Cage {
       this.#modules.set(name, module)
       this.#compiled.set(name, compiled)
       this.#broken.delete(name)
-      log.info({ module: name, version: version.number, methods: [...version.methods.keys()], ms: Math.round(performance.now() - before) }, 'module in service')
+      log.info(
+        { module: name, version: version.number, methods: [...version.methods.keys()], ms: Math.round(performance.now() - before) },
+        'module in service',
+      )
     } catch (error) {
       this.#broken.add(name)
       const kept = this.#modules.get(name)?.version?.number
-      log.error({ module: name, cage, kept, err: error }, kept === undefined ? 'module cannot be taken into service' : 'new version refused, the old one goes on')
+      log.error(
+        { module: name, cage, kept, err: error },
+        kept === undefined ? 'module cannot be taken into service' : 'new version refused, the old one goes on',
+      )
     }
   }
 
@@ -199,12 +212,17 @@ export class Cage {
   /** The cage's own file, else the shared one. */
   #fileOf(name: string): string | undefined {
     const { cagesDir, cage } = this.#host
-    return [cage, '.shared'].flatMap((folder) => EXTENSIONS.map((extension) => join(cagesDir, folder, name + extension))).find((file) => existsSync(file))
+    return [cage, '.shared']
+      .flatMap((folder) => EXTENSIONS.map((extension) => join(cagesDir, folder, name + extension)))
+      .find((file) => existsSync(file))
   }
 
   #moduleHost(name: string): ModuleHost {
     const { bus, markOf, enter } = this.#host
-    const configured = (): ModuleOptions & { defaultTimeoutMs: number } => ({ ...this.#settings.modules[name], defaultTimeoutMs: this.#settings.timeoutMs })
+    const configured = (): ModuleOptions & { defaultTimeoutMs: number } => ({
+      ...this.#settings.modules[name],
+      defaultTimeoutMs: this.#settings.timeoutMs,
+    })
     return { bus, markOf, enter, configured, newRequestId: () => this.#newRequestId() }
   }
 
@@ -229,7 +247,9 @@ export class Cage {
       const adapter = this.#host.adapters.get(kind)
       if (!adapter?.listen || this.#supervisor.has(`interface ${name}`)) return
       const listen = adapter.listen.bind(adapter)
-      await this.#supervisor.keep(new InterfaceActor(`interface ${name}`, (): Promise<Listener> => listen(options, this.#interfaceHost(name)), this.#host.log))
+      await this.#supervisor.keep(
+        new InterfaceActor(`interface ${name}`, (): Promise<Listener> => listen(options, this.#interfaceHost(name)), this.#host.log),
+      )
     })
     await Promise.all(starting)
   }

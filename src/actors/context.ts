@@ -4,7 +4,7 @@
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
  */
 import type { Bus, RequestInfo } from '../bus/bus.ts'
-import { CageError } from '../errors.ts'
+import type { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Cages, Calls, Context, RequestView, UntypedModule, WithOptions } from './contract.ts'
 
@@ -55,7 +55,13 @@ export class CallContext implements Context {
   get request(): RequestView {
     const { id, traceparent, parameters = {} } = this.#request
     const { interface: name, protocol } = parameters
-    return { id, traceparent, parameters, interface: typeof name === 'string' ? name : undefined, protocol: typeof protocol === 'string' ? protocol : 'nats' }
+    return {
+      id,
+      traceparent,
+      parameters,
+      interface: typeof name === 'string' ? name : undefined,
+      protocol: typeof protocol === 'string' ? protocol : 'nats',
+    }
   }
 
   get config(): Readonly<Record<string, unknown>> {
@@ -119,9 +125,8 @@ function proxyOf<T extends object>(make: (name: string) => unknown): T {
   return new Proxy({} as T, {
     get(_target, name) {
       if (typeof name === 'symbol' || NOT_A_NAME.has(name)) return undefined
-      let value = known.get(name)
-      if (value === undefined) known.set(name, (value = make(name)))
-      return value
+      if (!known.has(name)) known.set(name, make(name))
+      return known.get(name)
     },
   })
 }

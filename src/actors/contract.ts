@@ -17,6 +17,7 @@ type Args<F> = F extends (ctx: Context, ...args: infer A) => unknown ? Sent<A> :
 type Result<F> = F extends (...args: never[]) => infer R ? Sent<Awaited<R>> : never
 
 /** T as it crosses the bus: plain data passes; functions and symbols become never, so that passing one does not compile. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a method's result may be void
 export type Sent<T> = T extends null | undefined | boolean | number | string | bigint | Date | Uint8Array | void
   ? T
   : T extends Map<infer K, infer V>

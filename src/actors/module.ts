@@ -74,7 +74,9 @@ export class ModuleActor implements CallHandler, ActivationHost {
       const old = this.#take(next)
       if (old) {
         await this.#drain(old)
-        await this.#lifecycle(old, 'stop').catch((error: unknown) => this.#source.log.error({ err: error }, 'the old version did not stop well'))
+        await this.#lifecycle(old, 'stop').catch((error: unknown) =>
+          this.#source.log.error({ err: error }, 'the old version did not stop well'),
+        )
       }
     }
     this.#subscription ??= await this.#host.bus.serve(this.#source.cage, this.name, this)
@@ -87,7 +89,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
     while (this.#activations.size > 0) await this.#change()
     const version = this.#version
     this.#version = undefined
-    if (version) await this.#lifecycle(version, 'stop').catch((error: unknown) => this.#source.log.error({ err: error }, 'the module did not stop well'))
+    if (version)
+      await this.#lifecycle(version, 'stop').catch((error: unknown) =>
+        this.#source.log.error({ err: error }, 'the module did not stop well'),
+      )
   }
 
   /** The configuration has changed. */
@@ -101,7 +106,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
     const version = this.#version
     if (!version?.methods.has(call.method)) {
       const hint = didYouMean(call.method, version?.methods.keys() ?? [])
-      return settle({ ok: false, error: new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method}${hint}`) })
+      return settle({
+        ok: false,
+        error: new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method}${hint}`),
+      })
     }
     const { timeoutMs } = this.#limits
     const deadline = Math.min(call.deadline, now + timeoutMs)
@@ -122,7 +130,8 @@ export class ModuleActor implements CallHandler, ActivationHost {
   begin({ call, deadline, stats }: Activation): { version: Version; method: Method; context: CallContext } | CageError {
     const version = this.#version
     const method = version?.methods.get(call.method)
-    if (!version || !method) return new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method} any more`)
+    if (!version || !method)
+      return new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method} any more`)
     this.#runningOn.set(version, (this.#runningOn.get(version) ?? 0) + 1)
     this.#host.enter(stats.mark)
     const request = call.request.id === '' ? { ...call.request, id: this.#host.newRequestId() } : call.request

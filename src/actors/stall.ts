@@ -66,7 +66,11 @@ async function placeOf(frames: Frame[], urls: ReadonlyMap<string, string>, cages
   if (!inner || !outer) return undefined
   await compile(inner.file, cacheDir).then(rememberMap, () => {}) // changed and broken by now: the line stays as it is
   const { lineNumber, columnNumber = 0 } = inner.location
-  return { module: parse(outer.file).name, method: outer.functionName, where: mapStack(`${inner.file}:${lineNumber + 1}:${columnNumber + 1}`) }
+  return {
+    module: parse(outer.file).name,
+    method: outer.functionName,
+    where: mapStack(`${inner.file}:${lineNumber + 1}:${columnNumber + 1}`),
+  }
 }
 
 interface InspectorEvents {

@@ -90,7 +90,10 @@ export class Supervisor {
       } catch (error) {
         const delayMs = backOffMs(++failures, Math.random())
         const reason = error instanceof Error ? error.message : String(error)
-        this.#log[reason === lastReason ? 'debug' : 'warn']({ child: child.id, err: error, tries: failures }, 'child cannot start, trying again')
+        this.#log[reason === lastReason ? 'debug' : 'warn'](
+          { child: child.id, err: error, tries: failures },
+          'child cannot start, trying again',
+        )
         lastReason = reason
         tried()
         await pause(delayMs, signal)

@@ -30,7 +30,10 @@ export interface WorkerData {
 }
 
 export type ToWorker = { type: 'reconfigure'; settings: CageSettings; placement: Placement } | { type: 'stop' }
-export type FromWorker = { type: 'ready' } | { type: 'mark'; mark: number; name: string } | { type: 'isolate'; module: string; isolate: boolean }
+export type FromWorker =
+  | { type: 'ready' }
+  | { type: 'mark'; mark: number; name: string }
+  | { type: 'isolate'; module: string; isolate: boolean }
 
 /** A worker's death that a module is to blame for. */
 export class ThreadDeath extends CageError {
@@ -124,7 +127,8 @@ export class CageThread implements Child {
     return new Promise((resolve, reject) => {
       worker.on('error', (error: NodeJS.ErrnoException) => {
         const [module, method] = this.#marked(heartbeat)
-        death = error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new ThreadDeath('the worker is out of memory', module, method, undefined) : error
+        death =
+          error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new ThreadDeath('the worker is out of memory', module, method, undefined) : error
       })
       worker.on('exit', (code) => {
         clearInterval(timer)
@@ -140,7 +144,12 @@ export class CageThread implements Child {
     const [markedModule, markedMethod] = this.#marked(heartbeat)
     const { cagesDir, dataDir } = this.#options.data()
     const place = await whereIs(worker.threadId, cagesDir, join(dataDir, 'cache'))
-    const death = new ThreadDeath(`the worker's event loop stood still for ${stallMs} ms`, place?.module ?? markedModule, place?.method ?? markedMethod, place?.where)
+    const death = new ThreadDeath(
+      `the worker's event loop stood still for ${stallMs} ms`,
+      place?.module ?? markedModule,
+      place?.method ?? markedMethod,
+      place?.where,
+    )
     queueMicrotask(() => void worker.terminate())
     return death
   }

@@ -59,7 +59,10 @@ function checkOptions(value: unknown): ModuleOptions {
   for (const [key, given] of Object.entries(value)) {
     const expected = Object.hasOwn(OPTIONS, key) ? OPTIONS[key as keyof typeof OPTIONS] : undefined
     if (!expected) throw invalid(`unknown option ${key}${didYouMean(key, Object.keys(OPTIONS))}`)
-    if (given !== undefined && (typeof given !== expected || (expected === 'number' && !((given as number) >= (key === 'maxQueued' ? 0 : 1))))) {
+    if (
+      given !== undefined &&
+      (typeof given !== expected || (expected === 'number' && !((given as number) >= (key === 'maxQueued' ? 0 : 1))))
+    ) {
       throw invalid(`options.${key} must be a ${expected === 'number' ? 'positive number' : 'boolean'}, not ${String(given)}`)
     }
   }
@@ -72,7 +75,8 @@ function checkSchemas(value: unknown, methods: ReadonlyMap<string, Method>): Mod
   for (const [name, schema] of Object.entries(value)) {
     if (!methods.has(name)) throw invalid(`schemas.${name} is of no method${didYouMean(name, methods.keys())}`)
     const standard: unknown = (schema as { '~standard'?: { validate?: unknown } } | null)?.['~standard']
-    if (typeof (standard as { validate?: unknown } | undefined)?.validate !== 'function') throw invalid(`schemas.${name} is not a Standard Schema`)
+    if (typeof (standard as { validate?: unknown } | undefined)?.validate !== 'function')
+      throw invalid(`schemas.${name} is not a Standard Schema`)
   }
   return value as ModuleSchemas
 }

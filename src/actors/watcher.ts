@@ -12,7 +12,12 @@ export async function watch(paths: string[], log: Log, onChange: (paths: Set<str
   const { watch: chokidar } = await import('chokidar')
   let changed = new Set<string>()
   let timer: NodeJS.Timeout | undefined
-  const watcher = chokidar(paths, { ignoreInitial: true, depth: 6, ignored: (path) => /[\\/](node_modules|\.(?!shared)[^\\/]*)([\\/]|$)/.test(path.replace(/^.*?[\\/]\.shared/, '')) && !paths.includes(path) })
+  const watcher = chokidar(paths, {
+    ignoreInitial: true,
+    depth: 6,
+    ignored: (path) =>
+      /[\\/](node_modules|\.(?!shared)[^\\/]*)([\\/]|$)/.test(path.replace(/^.*?[\\/]\.shared/, '')) && !paths.includes(path),
+  })
   watcher.on('all', (_event, path) => {
     changed.add(path)
     clearTimeout(timer)

@@ -3,7 +3,9 @@ import type { Adapter } from './adapter.ts'
 import { httpOptions } from './http/options.ts'
 
 /** Every adapter of the runtime. */
-export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map<string, Adapter>([['http', adapter('http', httpOptions, () => import('./http/server.ts'))]])
+export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map<string, Adapter>([
+  ['http', adapter('http', httpOptions, () => import('./http/server.ts'))],
+])
 
 function adapter<Options>(
   kind: string,

@@ -115,10 +115,14 @@ async function firstConnect(settings: ConnectionOptions, log: Log, signal: Abort
       return await connect({ ...settings, reconnect: true, maxReconnectAttempts: -1, waitOnFirstConnect: false })
     } catch (error) {
       if (signal.aborted) throw new CageError('CANCELLED', 'stopped while waiting for the bus', { cause: error })
-      const refused = error instanceof NatsError && [ErrorCode.AuthorizationViolation, ErrorCode.AuthenticationTimeout].includes(error.code as ErrorCode)
+      const refused =
+        error instanceof NatsError && [ErrorCode.AuthorizationViolation, ErrorCode.AuthenticationTimeout].includes(error.code as ErrorCode)
       if (first || Date.now() >= nextNotice) {
         nextNotice = Date.now() + 5 * WAIT_NOTICE_MS
-        log.warn({ servers, reason: reason(error) }, refused ? 'the bus refuses our credentials, trying again' : 'the bus is not there yet, waiting for it')
+        log.warn(
+          { servers, reason: reason(error) },
+          refused ? 'the bus refuses our credentials, trying again' : 'the bus is not there yet, waiting for it',
+        )
       }
     }
     await pause(250, signal)

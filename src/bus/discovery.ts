@@ -25,7 +25,10 @@ export async function announce(nc: NatsConnection, id: string, service: ServiceI
     const identity = { name: service.name, id, version: service.version, metadata: service.metadata }
     const verb = msg.subject.split('.')[1]
     if (verb === 'PING') msg.respond(codec.encode({ type: 'io.nats.micro.v1.ping_response', ...identity }))
-    else if (verb === 'INFO') msg.respond(codec.encode({ type: 'io.nats.micro.v1.info_response', ...identity, description: service.description, endpoints: list(info) }))
+    else if (verb === 'INFO')
+      msg.respond(
+        codec.encode({ type: 'io.nats.micro.v1.info_response', ...identity, description: service.description, endpoints: list(info) }),
+      )
     else msg.respond(codec.encode({ type: 'io.nats.micro.v1.stats_response', ...identity, started, endpoints: list(stats) }))
   }
 

@@ -101,7 +101,10 @@ export class Server {
       checkSize(this.#nc, 'the error', data)
       this.#nc.publish(call.reply, data, { headers })
     } catch {
-      if (!this.#nc.isClosed()) this.#nc.publish(call.reply, encodeError({ code: error.code, message: 'the details of this error are too large' }, call.format), { headers })
+      if (!this.#nc.isClosed())
+        this.#nc.publish(call.reply, encodeError({ code: error.code, message: 'the details of this error are too large' }, call.format), {
+          headers,
+        })
     }
   }
 }
@@ -119,7 +122,8 @@ function readTimeout(headers: MsgHdrs | undefined): number | undefined {
   const text = headers?.get('Timeout-Ms')
   if (!text) return undefined
   const timeoutMs = Number(text)
-  if (!(timeoutMs > 0)) throw new CageError('INVALID_ARGUMENT', `the header Timeout-Ms must be a positive number of milliseconds, not ${text.slice(0, 40)}`)
+  if (!(timeoutMs > 0))
+    throw new CageError('INVALID_ARGUMENT', `the header Timeout-Ms must be a positive number of milliseconds, not ${text.slice(0, 40)}`)
   return timeoutMs
 }
 

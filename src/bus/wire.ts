@@ -32,7 +32,12 @@ class TaggedMap {
     this.entries = [...map].map(tagMaps)
   }
 }
-addExtension({ Class: TaggedMap, type: MAP_TYPE, write: (map: TaggedMap) => map.entries, read: (entries: [unknown, unknown][]) => new Map(entries) })
+addExtension({
+  Class: TaggedMap,
+  type: MAP_TYPE,
+  write: (map: TaggedMap) => map.entries,
+  read: (entries: [unknown, unknown][]) => new Map(entries),
+})
 
 const OPTIONS = { useRecords: false, mapsAsObjects: true, moreTypes: true } as const
 const packr = new Packr({ ...OPTIONS, useBigIntExtension: true } as ConstructorParameters<typeof Packr>[0])
@@ -103,7 +108,8 @@ function decodeEnvelope(data: Uint8Array): Question {
   const fields = unpack(exact, data.subarray(1))
   if (!Array.isArray(fields)) throw invalid('the envelope is not an array')
   const [args, timeoutMs, id, traceparent, parameters] = fields as unknown[]
-  if (!Array.isArray(args) || typeof timeoutMs !== 'number' || Number.isNaN(timeoutMs) || typeof id !== 'string') throw invalid('the envelope lacks arguments, timeout or id')
+  if (!Array.isArray(args) || typeof timeoutMs !== 'number' || Number.isNaN(timeoutMs) || typeof id !== 'string')
+    throw invalid('the envelope lacks arguments, timeout or id')
   const request: RequestInfo = { id }
   if (typeof traceparent === 'string') request.traceparent = traceparent
   if (typeof parameters === 'object' && parameters !== null) request.parameters = parameters as Record<string, unknown>

@@ -3,7 +3,20 @@ import { test } from 'node:test'
 import { decodeQuestion, decodeResult, encodeEnvelope, encodeResult } from '../../src/bus/wire.ts'
 import { CageError } from '../../src/errors.ts'
 
-const VALUES = [new Date(5), Buffer.from('ab'), 5n, -(2n ** 90n), new Map<unknown, unknown>([[1, { a: new Map() }]]), new Set([1]), undefined, null, 2 ** 40, 'x', 64, { a: undefined, b: [1] }]
+const VALUES = [
+  new Date(5),
+  Buffer.from('ab'),
+  5n,
+  -(2n ** 90n),
+  new Map<unknown, unknown>([[1, { a: new Map() }]]),
+  new Set([1]),
+  undefined,
+  null,
+  2 ** 40,
+  'x',
+  64,
+  { a: undefined, b: [1] },
+]
 
 test('wire: what our own nodes send each other survives exactly', () => {
   const question = decodeQuestion(encodeEnvelope(VALUES, 1_500, { id: 'r1', parameters: { user: 'u' } }))
@@ -25,11 +38,25 @@ test('wire: a foreign 64-bit integer is a number where that is exact, a bigint e
 
 test('wire: the answer to JSON is JSON, whatever the result', () => {
   const json = (value: unknown): string => Buffer.from(encodeResult(value, 'json')).toString()
-  assert.equal(json([1n, 2n ** 64n, new Map([['a', 1]]), new Set([1]), Buffer.from('hi'), undefined]), '[1,"18446744073709551616",{"a":1},[1],"aGk=",null]')
+  assert.equal(
+    json([1n, 2n ** 64n, new Map([['a', 1]]), new Set([1]), Buffer.from('hi'), undefined]),
+    '[1,"18446744073709551616",{"a":1},[1],"aGk=",null]',
+  )
   assert.equal(json(undefined), 'null')
 })
 
-const BAD = ['dd ff ff ff ff', 'df ff ff ff ff', 'db ff ff ff ff', 'c1', 'c1 90', 'c1 c1', '7b', 'c7 ff 74 01', 'ef bb bf 31', 'c1 93 c0 01 a1 61']
+const BAD = [
+  'dd ff ff ff ff',
+  'df ff ff ff ff',
+  'db ff ff ff ff',
+  'c1',
+  'c1 90',
+  'c1 c1',
+  '7b',
+  'c7 ff 74 01',
+  'ef bb bf 31',
+  'c1 93 c0 01 a1 61',
+]
 for (const hex of BAD) {
   test(`wire: the bytes ${hex} are refused as INVALID_ARGUMENT`, () => {
     assert.throws(

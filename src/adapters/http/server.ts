@@ -1,2 +1,4 @@
 import type { InterfaceHost, Listener } from '../adapter.ts'
-export async function listen(_o: { port: number }, _h: InterfaceHost): Promise<Listener> { throw new Error('not there') }
+export async function listen(_o: { port: number }, _h: InterfaceHost): Promise<Listener> {
+  throw new Error('not there')
+}

@@ -1,2 +1,6 @@
-export interface HttpRequest { method: string }
-export interface HttpResponse { status?: number }
+export interface HttpRequest {
+  method: string
+}
+export interface HttpResponse {
+  status?: number
+}

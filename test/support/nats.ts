@@ -1,0 +1,137 @@
+/** Real NATS servers on free ports of loopback, and plain clients of them. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { type ConnectionOptions, connect, type Msg, type NatsConnection } from 'nats'
+import { findNatsServer } from '../../scripts/nats-server.js'
+import type { Owner } from './owner.ts'
+import { within } from './wait.ts'
+
+export interface NatsServer {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>
+  /** Starts it again on its port and data. */
+  restart(): Promise<void>
+  /** Stops and continues the process: a server that is there and does not answer. */
+  pause(): void
+  resume(): void
+}
+
+export interface NatsServerOptions {
+  /** Lines of nats-server.conf. */
+  config?: string
+  port?: number
+}
+
+/** The program, or an error that says how to get it. */
+export function natsServerBinary(): string {
+  const binary = findNatsServer('.menagerie')
+  if (!binary) throw new Error('nats-server is missing: run npm test, which installs it')
+  return binary
+}
+
+/** Starts a server with JetStream; it ends with its owner. */
+export async function startNats(owner: Owner, options: NatsServerOptions = {}): Promise<NatsServer> {
+  const dir = mkdtempSync(join(tmpdir(), 'menagerie-nats-'))
+  const config = join(dir, 'nats.conf')
+  writeFileSync(config, `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }\n${options.config ?? ''}\n`)
+  let running = await launch(config, options.port ?? -1)
+  const server: NatsServer = {
+    get url() {
+      return `nats://127.0.0.1:${running.port}`
+    },
+    get port() {
+      return running.port
+    },
+    get pid() {
+      return running.pid
+    },
+    kill: () => end(),
+    restart: async () => {
+      await end()
+      running = await launch(config, running.port)
+    },
+    pause: () => void process.kill(running.pid, 'SIGSTOP'),
+    resume: () => void process.kill(running.pid, 'SIGCONT'),
+  }
+  owner.after(async () => {
+    await end()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  return server
+
+  async function end(): Promise<void> {
+    running.kill()
+    await running.gone
+  }
+}
+
+/** A plain nats.js client, closed with its owner. */
+export async function client(owner: Owner, url: string, options: ConnectionOptions = {}): Promise<NatsConnection> {
+  const nc = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 50, ...options })
+  owner.after(() => nc.close())
+  return nc
+}
+
+/** What a foreign client sees of an answer. */
+export interface Answer {
+  /** `Nats-Service-Error-Code`, or 503 if nobody serves the subject. */
+  status?: number
+  /** The parsed JSON body. */
+  body: unknown
+  msg: Msg | undefined
+}
+
+/** Asks in JSON, as any NATS client does. */
+export async function ask(nc: NatsConnection, subject: string, args: unknown = [], timeout = 10_000): Promise<Answer> {
+  try {
+    const msg = await nc.request(subject, JSON.stringify(args), { timeout })
+    const status = msg.headers?.get('Nats-Service-Error-Code')
+    const body: unknown = JSON.parse(msg.string() || 'null')
+    return status ? { status: Number(status), body, msg } : { body, msg }
+  } catch (error) {
+    if (error instanceof Error && error.message === '503') return { status: 503, body: undefined, msg: undefined }
+    throw error
+  }
+}
+
+interface Running {
+  pid: number
+  port: number
+  gone: Promise<unknown>
+  kill(): void
+}
+
+async function launch(config: string, port: number): Promise<Running> {
+  const child = spawn(natsServerBinary(), ['--config', config, '--addr', '127.0.0.1', '--port', String(port)], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const gone = once(child, 'exit')
+  const log: string[] = []
+  const listening = new Promise<number>((resolve, reject) => {
+    let found = port
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.push(line)
+      found = Number(/Listening for client connections on [^ ]*:(\d+)/.exec(line)?.[1] ?? found)
+      if (line.includes('Server is ready')) resolve(found)
+    })
+    child.on('error', reject)
+    void gone.then(() => reject(new Error(`nats-server ended:\n${log.join('\n')}`)))
+  })
+  const ready = await within('nats-server is ready', listening)
+  return {
+    pid: child.pid ?? 0,
+    port: ready,
+    gone,
+    kill: () => {
+      child.kill('SIGCONT') // a paused process is not killed by everything
+      child.kill('SIGKILL')
+    },
+  }
+}
