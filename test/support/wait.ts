@@ -27,3 +27,10 @@ export async function within<T>(what: string, promise: Promise<T>, limitMs: numb
     promise.then(resolve, reject).finally(() => limit.removeEventListener('abort', late))
   })
 }
+
+/** A promise that is settled from outside. */
+export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((settle) => (resolve = settle))
+  return { promise, resolve }
+}

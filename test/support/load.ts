@@ -1,0 +1,78 @@
+/** Calls from this process at a steady rate, open loop: a slow answer holds nothing back. */
+import { setInterval } from 'node:timers/promises'
+import type { Bus } from '../../src/bus/bus.ts'
+import { openBus } from '../../src/bus/nats.ts'
+import { recordingLog } from './log.ts'
+import type { Owner } from './owner.ts'
+
+const TICK_MS = 5
+
+export interface Failure {
+  /** performance.now() of the call. */
+  startedAt: number
+  code: string
+  message: string
+}
+
+export interface Load {
+  /** Calls made so far. */
+  readonly calls: number
+  readonly failures: Failure[]
+  /** How long each answered call took, ms. */
+  readonly durations: number[]
+  /** Makes no more calls; resolves when all have ended. */
+  stop(): Promise<void>
+}
+
+/** A connection of our own to the bus, closed with its owner. */
+export async function testBus(owner: Owner, url: string, options: object = {}): Promise<Bus> {
+  const bus = await openBus('test', { servers: [url], ...options }, recordingLog().log, new AbortController().signal)
+  owner.after(() => bus.close())
+  return bus
+}
+
+/** Calls `cage.module.method` with `args(n)`. */
+export function startLoad(bus: Bus, perSecond: number, timeoutMs: number, target: string, args: (n: number) => unknown[]): Load {
+  const [cage = '', module = '', method = ''] = target.split('.')
+  const ending = new AbortController()
+  const failures: Failure[] = []
+  const durations: number[] = []
+  const running = new Set<Promise<void>>()
+  let calls = 0
+  const pacing = pace()
+  return {
+    get calls() {
+      return calls
+    },
+    failures,
+    durations,
+    stop: async () => {
+      ending.abort()
+      await pacing
+      await Promise.all(running)
+    },
+  }
+
+  async function pace(): Promise<void> {
+    const begun = performance.now()
+    for await (const _ of setInterval(TICK_MS)) {
+      if (ending.signal.aborted) return
+      for (const due = ((performance.now() - begun) / 1000) * perSecond; calls < due; ) {
+        const done = callOnce(calls++)
+        running.add(done)
+        void done.then(() => running.delete(done))
+      }
+    }
+  }
+
+  async function callOnce(n: number): Promise<void> {
+    const startedAt = performance.now()
+    try {
+      await bus.call(cage, module, method, args(n), { deadline: Date.now() + timeoutMs, request: { id: String(n) } })
+      durations.push(performance.now() - startedAt)
+    } catch (error) {
+      const { code = 'none', message } = error as { code?: string; message: string }
+      failures.push({ startedAt, code, message })
+    }
+  }
+}
