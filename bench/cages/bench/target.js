@@ -1,0 +1,4 @@
+/** What every contestant's responder answers. */
+export async function hello(_ctx, name) {
+  return { greeting: `Hello, ${name}!`, n: 1 }
+}

@@ -1,0 +1,3 @@
+export async function hello(_ctx, name) {
+  return { greeting: `Hello, ${name}!`, n: 1 }
+}

@@ -1,0 +1,4 @@
+import { defineCage } from 'menagerie'
+
+/** One call is a whole measurement. */
+export default defineCage({ timeoutMs: 120_000 })
