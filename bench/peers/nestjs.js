@@ -1,6 +1,6 @@
 /** NestJS microservices over NATS. Its decorators are called as the functions that they are. */
 import 'reflect-metadata'
-import { Controller, Module } from '@nestjs/common'
+import { Controller, Logger, Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { ClientProxyFactory, MessagePattern, Payload, Transport } from '@nestjs/microservices'
 import { firstValueFrom, timeout } from 'rxjs'
@@ -27,6 +27,7 @@ export async function respond(url) {
 }
 
 export async function connect(url) {
+  Logger.overrideLogger(false) // else it writes of every change of the connection
   const client = ClientProxyFactory.create({ transport: Transport.NATS, options: { servers: [url] } })
   await client.connect()
   return {
