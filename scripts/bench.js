@@ -15,7 +15,7 @@ usage: npm run bench -- [SET]... [options]
   http        an HTTP request in front of one call (needs wrk)
   start       a process's start to its first answer
   memory      resident memory, and what 1,000 and 10,000 methods cost
-              (default: all of them; about 15 minutes, with --quick 3)
+              (default: all of them; about 10 minutes, with --quick 3)
 
   --rounds N  rounds of each set
   --quick     fewer and shorter rounds: to see that it works, not to quote
