@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { ask, client, startNats } from '../support/nats.ts'
 import { freePort, type NodeProcess, type Project, project, startNode } from '../support/node.ts'
+import { atEnd } from '../support/owner.ts'
 import { eventually } from '../support/wait.ts'
 
 const HELLO = "export async function hello(ctx, name) { return 'Hello, ' + name + '!' }"
@@ -16,7 +17,7 @@ async function embeddedProject(t: TestContext): Promise<{ folder: Project; port:
     'cages/two/greeter.js': HELLO,
     'config/node.ts': `import { defineNode } from 'menagerie'\nexport default defineNode({ bus: { embedded: { port: ${port} } } })`,
   })
-  t.after(() => endServer())
+  atEnd(t, endServer)
   return { folder, port, serverPid }
 
   function serverPid(): number {
@@ -115,7 +116,7 @@ test('embedded: a NATS server of somebody else on the port is joined, and left a
 test('embedded: something else on the port is told with what to do', async (t) => {
   const { folder, port } = await embeddedProject(t)
   const server = createServer((socket) => socket.end('220 smtp.example\r\n')).listen(port, '127.0.0.1')
-  t.after(() => void server.close())
+  atEnd(t, () => void server.close())
   const node = run(t, folder, 'one')
   assert.equal(await node.exited, 1)
   const said = node.log.map((entry) => JSON.stringify(entry)).join('\n') + node.stderr()

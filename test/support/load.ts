@@ -3,7 +3,7 @@ import { setInterval } from 'node:timers/promises'
 import type { Bus } from '../../src/bus/bus.ts'
 import { openBus } from '../../src/bus/nats.ts'
 import { recordingLog } from './log.ts'
-import type { Owner } from './owner.ts'
+import { atEnd, type Owner } from './owner.ts'
 
 const TICK_MS = 5
 
@@ -20,6 +20,8 @@ export interface Load {
   readonly failures: Failure[]
   /** How long each answered call took, ms. */
   readonly durations: number[]
+  /** How long each call that was answered with OVERLOADED took, ms. */
+  readonly refusalsMs: number[]
   /** Makes no more calls; resolves when all have ended. */
   stop(): Promise<void>
 }
@@ -27,7 +29,7 @@ export interface Load {
 /** A connection of our own to the bus, closed with its owner. */
 export async function testBus(owner: Owner, url: string, options: object = {}): Promise<Bus> {
   const bus = await openBus('test', { servers: [url], ...options }, recordingLog().log, new AbortController().signal)
-  owner.after(() => bus.close())
+  atEnd(owner, () => bus.close())
   return bus
 }
 
@@ -37,6 +39,7 @@ export function startLoad(bus: Bus, perSecond: number, timeoutMs: number, target
   const ending = new AbortController()
   const failures: Failure[] = []
   const durations: number[] = []
+  const refusalsMs: number[] = []
   const running = new Set<Promise<void>>()
   let calls = 0
   const pacing = pace()
@@ -46,6 +49,7 @@ export function startLoad(bus: Bus, perSecond: number, timeoutMs: number, target
     },
     failures,
     durations,
+    refusalsMs,
     stop: async () => {
       ending.abort()
       await pacing
@@ -72,6 +76,7 @@ export function startLoad(bus: Bus, perSecond: number, timeoutMs: number, target
       durations.push(performance.now() - startedAt)
     } catch (error) {
       const { code = 'none', message } = error as { code?: string; message: string }
+      if (code === 'OVERLOADED') refusalsMs.push(performance.now() - startedAt)
       failures.push({ startedAt, code, message })
     }
   }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type ConnectionOptions, connect, type Msg, type NatsConnection } from 'nats'
 import { findNatsServer } from '../../scripts/nats-server.js'
-import type { Owner } from './owner.ts'
+import { atEnd, type Owner } from './owner.ts'
 import { within } from './wait.ts'
 
 export interface NatsServer {
@@ -60,7 +60,7 @@ export async function startNats(owner: Owner, options: NatsServerOptions = {}): 
     pause: () => void process.kill(running.pid, 'SIGSTOP'),
     resume: () => void process.kill(running.pid, 'SIGCONT'),
   }
-  owner.after(async () => {
+  atEnd(owner, async () => {
     await end()
     rmSync(dir, { recursive: true, force: true })
   })
@@ -75,7 +75,7 @@ export async function startNats(owner: Owner, options: NatsServerOptions = {}): 
 /** A plain nats.js client, closed with its owner. */
 export async function client(owner: Owner, url: string, options: ConnectionOptions = {}): Promise<NatsConnection> {
   const nc = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 50, ...options })
-  owner.after(() => nc.close())
+  atEnd(owner, () => nc.close())
   return nc
 }
 

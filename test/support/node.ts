@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Owner } from './owner.ts'
+import { atEnd, type Owner } from './owner.ts'
 import { within } from './wait.ts'
 
 /** A folder with cages/ and config/. */
@@ -46,7 +46,7 @@ export const ROOT: string = resolve(import.meta.dirname, '..', '..')
 /** Makes a project; it goes with its owner. */
 export function project(owner: Owner, files: Record<string, string>): Project {
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-project-'))
-  owner.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
+  atEnd(owner, () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
   const write = (file: string, text: string): void => {
     mkdirSync(dirname(join(dir, file)), { recursive: true })
     writeFileSync(join(dir, file), text)
@@ -73,7 +73,7 @@ export function startNode(owner: Owner, cwd: string, words: string[], env: NodeJ
   })
   let stderr = ''
   child.stderr.on('data', (data) => (stderr += String(data)))
-  owner.after(async () => {
+  atEnd(owner, async () => {
     await end(child, exited)
   })
   const node: NodeProcess = {
