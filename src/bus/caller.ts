@@ -46,7 +46,11 @@ export class Caller {
     this.#connection = connection
     this.#nc = connection.nc
     this.#prefix = `${createInbox()}.`
-    this.#nc.subscribe(`${this.#prefix}*`, { callback: (_error, msg) => this.#settle(msg) })
+    this.#nc.subscribe(`${this.#prefix}*`, {
+      callback: (error, msg) => {
+        if (!error) this.#settle(msg) // an error is a permission that we lack; connection.ts logs it
+      },
+    })
   }
 
   /** See `Bus.call`. */

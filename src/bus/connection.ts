@@ -1,10 +1,12 @@
 /**
  * The connection to NATS: how to reach it, and how to stay.
  * C1. A node that starts before its bus waits for it and says so.
- * C2. It reconnects for ever; a dead peer is noticed within 20 s (ping every 10 s, two may be missed).
+ * C2. It reconnects for ever; a dead peer is noticed within 30 s (ping every 10 s, two may be missed).
  * C3. `connected` tells the truth at once, because nats.js silently drops what is published while it is away.
  */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import {
   type Authenticator,
   type ConnectionOptions,
@@ -81,13 +83,22 @@ export function connectionOptions(name: string, options: BusOptions): Connection
   else if (user !== undefined) Object.assign(result, { user, pass: password ?? '' })
   const authenticator = fileAuthenticator(options)
   if (authenticator) result.authenticator = authenticator
-  if (options.tls || parsed.some((server) => server.tls)) result.tls = tlsOptions(options.tls ?? {})
+  if (options.tls || parsed.some((server) => server.tls)) result.tls = tlsOptions(options.tls ?? {}, parsed)
   return result
 }
 
-function parseServer(text: string): { address: string; tls: boolean; user?: string; password?: string } {
+interface ServerAddress {
+  address: string
+  host: string
+  tls: boolean
+  user?: string
+  password?: string
+}
+
+function parseServer(text: string): ServerAddress {
   const url = new URL(text.includes('://') ? text : `nats://${text}`)
-  const server = { address: `${url.hostname}:${url.port || 4222}`, tls: url.protocol === 'tls:' }
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const server = { address: `${url.hostname}:${url.port || 4222}`, host, tls: url.protocol === 'tls:' }
   if (url.username === '') return server
   const user = decodeURIComponent(url.username)
   return url.password === '' ? { ...server, user } : { ...server, user, password: decodeURIComponent(url.password) }
@@ -99,12 +110,21 @@ function fileAuthenticator(options: BusOptions): Authenticator | undefined {
   return undefined
 }
 
-function tlsOptions(files: NonNullable<BusOptions['tls']>): TlsOptions {
-  const tls: TlsOptions = {}
+function tlsOptions(files: NonNullable<BusOptions['tls']>, servers: ServerAddress[]): TlsOptions {
+  const tls: TlsOptions & { checkServerIdentity: typeof checkServerIdentity } = { checkServerIdentity: checkIdentity(servers) }
   if (files.caFile !== undefined) tls.caFile = files.caFile
   if (files.certFile !== undefined) tls.certFile = files.certFile
   if (files.keyFile !== undefined) tls.keyFile = files.keyFile
   return tls
+}
+
+/** Node takes a server that nats.js reached by its address for `localhost`: its certificate must be for one of our addresses instead. */
+function checkIdentity(servers: ServerAddress[]): (name: string, certificate: PeerCertificate) => Error | undefined {
+  const unnamed = servers.map(({ host }) => host).filter((host) => isIP(host) !== 0 || host === 'localhost')
+  return (name, certificate) => {
+    const errors = (name === 'localhost' ? unnamed : [name]).map((host) => checkServerIdentity(host, certificate))
+    return errors.includes(undefined) ? undefined : (errors[0] ?? checkServerIdentity(name, certificate))
+  }
 }
 
 /** Tries until it works (C1). Refused credentials are tried again too: they may be put right at the server. */
@@ -131,7 +151,8 @@ async function firstConnect(settings: ConnectionOptions, log: Log, signal: Abort
 
 function reason(error: unknown): string {
   if (!(error instanceof NatsError)) return String(error)
-  return error.chainedError ? `${error.code}: ${error.chainedError.message}` : error.code
+  const { message } = error.chainedError ?? error
+  return message === error.code ? error.code : `${error.code}: ${message}`
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
-import { nuid } from 'nats'
+import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
 import type { Bus } from './bus.ts'
 import { Caller } from './caller.ts'
@@ -37,7 +37,21 @@ export async function openBus(name: string, options: BusOptions, log: Log, signa
     stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
     async close() {
       caller.close()
-      if (!nc.isClosed()) await (connection.connected ? nc.drain() : nc.close())
+      if (connection.connected && !nc.isClosed()) await drain(nc)
+      await nc.close()
     },
   }
+}
+
+/** What is left of the connection's time once it is to be closed, ms. */
+const DRAIN_MS = 5_000
+
+/** Resolves when everything is sent, or the server has been silent for too long. */
+async function drain(nc: NatsConnection): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const silent = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, DRAIN_MS)
+  })
+  await Promise.race([nc.drain(), silent])
+  clearTimeout(timer)
 }
