@@ -15,6 +15,7 @@ export class Heartbeat {
   constructor(shared: SharedArrayBuffer, onMark: (mark: number, name: string) => void, everyMs: number) {
     this.#cells = new Int32Array(shared)
     this.#onMark = onMark
+    Atomics.add(this.#cells, BEAT, 1) // from here on it is watched: also a module that loops while it is loaded
     setInterval(() => Atomics.add(this.#cells, BEAT, 1), everyMs).unref()
   }
 

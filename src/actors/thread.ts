@@ -143,7 +143,7 @@ export class CageThread implements Child {
   async #endStalled(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<ThreadDeath> {
     const [markedModule, markedMethod] = this.#marked(heartbeat)
     const { cagesDir, dataDir } = this.#options.data()
-    const place = await whereIs(worker.threadId, cagesDir, join(dataDir, 'cache'))
+    const place = await whereIs(worker.threadId, cagesDir, join(dataDir, 'cache')).catch(() => undefined) // then the mark has to do
     const death = new ThreadDeath(
       `the worker's event loop stood still for ${stallMs} ms`,
       place?.module ?? markedModule,
