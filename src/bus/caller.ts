@@ -10,7 +10,7 @@ import { CageError, CODES } from '../errors.ts'
 import { Ticker } from '../ticker.ts'
 import type { CallOptions } from './bus.ts'
 import type { Connection } from './connection.ts'
-import { callSubject, cancelSubject } from './subjects.ts'
+import { callSubject, cancelSubject, isCallSubject } from './subjects.ts'
 import { decodeBody, decodeResult, encodeEnvelope } from './wire.ts'
 
 interface Slot {
@@ -63,8 +63,9 @@ export class Caller {
       const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined }
       let slot: Slot | undefined
       try {
+        this.#check(subject)
         const data = encodeEnvelope(args, timeoutMs, options.request)
-        this.#check(subject, data)
+        checkSize(this.#nc, `the arguments of ${subject}`, data)
         slot = this.#take(waiting)
         this.#nc.publish(subject, data, slot)
       } catch (error) {
@@ -79,8 +80,9 @@ export class Caller {
   /** See `Bus.post`. */
   post(cage: string, module: string, method: string, args: unknown[], options: CallOptions): void {
     const subject = callSubject(cage, module, method)
+    this.#check(subject)
     const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request)
-    this.#check(subject, data)
+    checkSize(this.#nc, `the arguments of ${subject}`, data)
     try {
       this.#nc.publish(subject, data)
     } catch (error) {
@@ -100,9 +102,9 @@ export class Caller {
     }
   }
 
-  #check(subject: string, data: Uint8Array): void {
+  #check(subject: string): void {
+    if (!isCallSubject(subject)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(subject)} cannot be called: it is no name`)
     if (!this.#connection.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
-    checkSize(this.#nc, `the arguments of ${subject}`, data)
   }
 
   #take(waiting: Waiting): Slot {

@@ -54,7 +54,10 @@ export async function openConnection(name: string, options: BusOptions, log: Log
   const nc = await firstConnect(settings, log, signal, servers)
   log.debug({ server: nc.getServer(), version: nc.info?.version }, 'bus connected')
   const state = { nc, connected: true, reconnects: 0, done: ended(nc) }
-  state.done.catch(() => {}) // whoever holds the bus waits for it; this only keeps Node from calling it unhandled before
+  const onEnd = (): void => {
+    state.connected = false
+  }
+  state.done.then(onEnd, onEnd) // whoever holds the bus hears of an error
   void follow(state, log)
   return state
 }
@@ -180,7 +183,6 @@ async function follow(state: { nc: NatsConnection; connected: boolean; reconnect
       log.error({ error: status.data, permission: status.permissionContext }, 'the bus refuses something')
     }
   }
-  state.connected = false
 }
 
 async function ended(nc: NatsConnection): Promise<void> {

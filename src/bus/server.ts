@@ -96,15 +96,15 @@ export class Server {
     const headers = createHeaders()
     headers.set('Nats-Service-Error-Code', String(error.status))
     headers.set('Nats-Service-Error', headerText(error.message))
-    try {
-      const data = encodeError(error.toJSON(), call.format)
-      checkSize(this.#nc, 'the error', data)
-      this.#nc.publish(call.reply, data, { headers })
-    } catch {
-      if (!this.#nc.isClosed())
-        this.#nc.publish(call.reply, encodeError({ code: error.code, message: 'the details of this error are too large' }, call.format), {
-          headers,
-        })
+    const { code } = error
+    for (const body of [error.toJSON(), { code, message: 'the details of this error are too large' }]) {
+      try {
+        const data = encodeError(body, call.format)
+        checkSize(this.#nc, 'the error', data)
+        return this.#nc.publish(call.reply, data, { headers })
+      } catch {
+        // too large: the next body is short; or the connection has just closed, and nothing can be answered any more
+      }
     }
   }
 }
@@ -113,9 +113,19 @@ function readQuestion(call: ArrivedCall, msg: Msg): void {
   const question = decodeQuestion(msg.data)
   call.format = question.format
   call.args = question.args
-  call.request = question.request ?? readRequest(msg.headers)
-  const timeoutMs = question.timeoutMs ?? readTimeout(msg.headers)
+  const headers = question.request ? undefined : readHeaders(msg)
+  call.request = question.request ?? readRequest(headers)
+  const timeoutMs = question.timeoutMs ?? readTimeout(headers)
   if (timeoutMs !== undefined) call.deadline = Date.now() + timeoutMs
+}
+
+/** nats.js decodes headers when they are first read, and throws if they are bad. */
+function readHeaders(msg: Msg): MsgHdrs | undefined {
+  try {
+    return msg.headers
+  } catch (cause) {
+    throw new CageError('INVALID_ARGUMENT', 'the headers cannot be read', { cause })
+  }
 }
 
 function readTimeout(headers: MsgHdrs | undefined): number | undefined {

@@ -1,8 +1,15 @@
 /** Every subject that the runtime uses (docs/protocol.md). Pure. */
 
+const CALL = /^[\w$-]+\.[\w$-]+\.[\w$-]+$/
+
 /** A call. */
 export function callSubject(cage: string, module: string, method: string): string {
   return `${cage}.${module}.${method}`
+}
+
+/** Whether a call can go there: a blank or a line's end in a subject would end the connection, or smuggle a command into it. */
+export function isCallSubject(subject: string): boolean {
+  return CALL.test(subject)
 }
 
 /** All methods of a module, known or not: an unknown one is answered with NOT_FOUND. */

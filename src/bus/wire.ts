@@ -3,7 +3,7 @@
  * W1. The first byte tells the format: 0xc1, which MessagePack never uses, begins our envelope; any other byte from 0x80 up is MessagePack; below it is JSON.
  * W2. The answer has the format of the question.
  * W3. Between our own nodes Date, bytes, bigint, Map, Set and undefined survive. A foreign client's 64-bit integer becomes a number where that is exact.
- * W4. Bytes that are neither format are INVALID_ARGUMENT, never a crash: lengths are checked before anything is allocated.
+ * W4. Bytes that are neither format are INVALID_ARGUMENT, never a crash: lengths are checked before anything is allocated, references are refused.
  */
 import { addExtension, Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import { CageError, type ErrorBody } from '../errors.ts'
@@ -39,7 +39,8 @@ addExtension({
   read: (entries: [unknown, unknown][]) => new Map(entries),
 })
 
-const OPTIONS = { useRecords: false, mapsAsObjects: true, moreTypes: true } as const
+// without structuredClone: its references would let a hundred bytes unfold to gigabytes (W4)
+const OPTIONS = { useRecords: false, mapsAsObjects: true, moreTypes: true, structuredClone: false } as const
 const packr = new Packr({ ...OPTIONS, useBigIntExtension: true } as ConstructorParameters<typeof Packr>[0])
 const exact = new Unpackr({ ...OPTIONS, int64AsType: 'bigint' } as ConstructorParameters<typeof Unpackr>[0])
 const lenient = new Unpackr({ ...OPTIONS, int64AsType: 'auto' } as unknown as ConstructorParameters<typeof Unpackr>[0]) // the type lags behind the documentation
@@ -48,7 +49,7 @@ const EMPTY = new Uint8Array(0)
 /** Packs a call of ours: 0xc1, then `[args, timeoutMs, id, traceparent?, parameters?]`. */
 export function encodeEnvelope(args: unknown[], timeoutMs: number, request: RequestInfo): Uint8Array {
   const fields: unknown[] = [tagged(args), timeoutMs, request.id]
-  if (request.parameters !== undefined) fields.push(request.traceparent ?? null, request.parameters)
+  if (request.parameters !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters))
   else if (request.traceparent !== undefined) fields.push(request.traceparent)
   const bytes = pack(fields, RESERVE_START_SPACE + 1)
   bytes[0] = ENVELOPE
