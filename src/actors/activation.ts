@@ -4,24 +4,28 @@
  * A2. Its slot stays taken until the method has really ended, so `concurrency` is true; a method that ignores its deadline
  *     is abandoned after as long again, lest it hold the slot for ever.
  */
+
+import type { Bagged } from '../bag.ts'
 import type { Call, Outcome } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
-import type { CallContext } from './context.ts'
+import { CallContext, type ContextSource } from './context.ts'
 import type { Job } from './mailbox.ts'
 import type { MethodStats } from './stats.ts'
 import type { Method, Version } from './version.ts'
 
 /** What an activation needs of its module. */
 export interface ActivationHost {
-  /** Chooses version and context when the call's turn has come. */
-  begin(activation: Activation): { version: Version; method: Method; context: CallContext } | CageError
+  readonly source: ContextSource
+  /** Chooses the version when the call's turn has come. */
+  begin(activation: Activation): Version | undefined
   /** The slot is free again. */
-  ended(activation: Activation, version: Version | undefined): void
+  ended(activation: Activation): void
   /** The outcome is known: counters and log. */
   settled(activation: Activation, outcome: Outcome): void
 }
 
-export class Activation implements Job {
+export class Activation implements Job, Bagged {
+  bagIndex = -1
   readonly call: Call
   readonly deadline: number
   /** Epoch ms: when its slot is given back although its method goes on (A2). */
@@ -31,10 +35,11 @@ export class Activation implements Job {
   startedAt = 0
   settled = false
   finished = false
+  /** The version that it runs on, once it does. */
+  version: Version | undefined
   readonly #host: ActivationHost
   readonly #settle: (outcome: Outcome) => void
   #context: CallContext | undefined
-  #version: Version | undefined
 
   constructor(
     host: ActivationHost,
@@ -59,15 +64,17 @@ export class Activation implements Job {
   /** Its turn has come: the mailbox gave it a slot. */
   run(): void {
     if (this.settled) return this.finish() // expired or cancelled while it waited: not run
-    const chosen = this.#host.begin(this)
-    if (chosen instanceof CageError) {
-      this.settle({ ok: false, error: chosen })
+    const version = this.#host.begin(this)
+    const method = version?.methods.get(this.call.method)
+    if (!version || !method) {
+      this.settle({ ok: false, error: new CageError('NOT_FOUND', `the method ${this.call.method} is there no more`) })
       return this.finish()
     }
-    this.#context = chosen.context
-    this.#version = chosen.version
+    this.version = version
+    version.running++
     this.startedAt = performance.now()
-    void this.#execute(chosen.version, chosen.method, chosen.context)
+    this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline)
+    void this.#execute(version, method, this.#context)
   }
 
   /** Ends the call from outside: deadline or cancellation. */
@@ -86,7 +93,7 @@ export class Activation implements Job {
   finish(): void {
     if (this.finished) return
     this.finished = true
-    this.#host.ended(this, this.#version)
+    this.#host.ended(this)
   }
 
   async #execute(version: Version, method: Method, context: CallContext): Promise<void> {

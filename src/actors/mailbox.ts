@@ -2,7 +2,8 @@
  * Mailbox: runs at most `concurrency` jobs at once; the rest wait, earliest deadline first.
  * M1. A job that cannot make its deadline is refused when it is posted, not when it is late.
  * M2. Posting beyond `maxQueued` is refused at once; it never waits.
- * M3. Free slots are used at once; p-queue holds only what must wait.
+ * M3. Free slots are used at once. What arrives in the same turn of the event loop takes the slots that are freed in it, in
+ *     the order it came; only what must wait longer goes to p-queue.
  */
 import PQueue from 'p-queue'
 import { CageError } from '../errors.ts'
@@ -33,6 +34,9 @@ export class Mailbox {
   #running = 0
   #held = false
   #waitingMs = 0
+  /** Jobs of this turn of the event loop, from `#nextArrival` on (M3). */
+  readonly #arrivals: Job[] = []
+  #nextArrival = 0
   #queue: PQueue | undefined
 
   constructor(limits: MailboxLimits) {
@@ -44,7 +48,7 @@ export class Mailbox {
   }
 
   get waiting(): number {
-    return this.#queue?.size ?? 0
+    return this.#arrivals.length - this.#nextArrival + (this.#queue?.size ?? 0)
   }
 
   /** Runs the job now or later, or refuses it with OVERLOADED. */
@@ -60,7 +64,8 @@ export class Mailbox {
     if (waitMs + job.expectedMs > (job.deadline - now) * HEADROOM) {
       return new CageError('OVERLOADED', `the call would wait ${Math.round(waitMs)} ms and miss its deadline`)
     }
-    this.#wait(job)
+    this.#waitingMs += job.expectedMs
+    if (this.#arrivals.push(job) === 1) setImmediate(this.#queueArrivals)
     return undefined
   }
 
@@ -86,10 +91,12 @@ export class Mailbox {
     this.#next()
   }
 
-  #wait(job: Job): void {
+  /** The turn is over: what could not run in it waits by its deadline. */
+  #queueArrivals = (): void => {
     this.#queue ??= new PQueue({ concurrency: Number.POSITIVE_INFINITY, autoStart: false })
-    this.#waitingMs += job.expectedMs
-    void this.#queue.add(() => this.#begin(job), { priority: -job.deadline })
+    for (const job of this.#arrivals.slice(this.#nextArrival)) void this.#queue.add(() => this.#begin(job), { priority: -job.deadline })
+    this.#arrivals.length = this.#nextArrival = 0
+    this.#next()
   }
 
   /** Called by p-queue, synchronously from start(), while the queue is not paused: so there is a slot. */
@@ -101,8 +108,14 @@ export class Mailbox {
   }
 
   #next(): void {
-    if (!this.#queue || this.#queue.size === 0) return
-    if (!this.#held && this.#running < this.#limits.concurrency) this.#queue.start()
-    if (this.#running >= this.#limits.concurrency || this.#held) this.#queue.pause()
+    const { concurrency } = this.#limits
+    if (this.#queue && this.#queue.size > 0) {
+      if (!this.#held && this.#running < concurrency) this.#queue.start()
+      if (this.#held || this.#running >= concurrency) this.#queue.pause()
+    }
+    while (!this.#held && this.#running < concurrency && this.#nextArrival < this.#arrivals.length) {
+      const job = this.#arrivals[this.#nextArrival++]
+      if (job) this.#begin(job)
+    }
   }
 }

@@ -5,6 +5,7 @@
  * O3. If the new `start` takes a state, the order is the other way round, with new calls held in the mailbox meanwhile:
  *     drain, old `stop`, new `start(ctx, state)`; if that throws, the old one is started with the same state.
  */
+import { Bag } from '../bag.ts'
 import type { Bus, Call, CallHandler, Outcome, Subscription } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import { didYouMean } from '../names.ts'
@@ -14,7 +15,7 @@ import { CallContext, type ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
 import { MethodStats } from './stats.ts'
-import type { Method, Version } from './version.ts'
+import type { Version } from './version.ts'
 
 /** Limits of a module where neither its `options` nor the configuration say otherwise. */
 export const DEFAULT_LIMITS = { concurrency: 64, maxQueued: 1_000 } as const
@@ -37,11 +38,9 @@ const LIFECYCLE_MS = 30_000
 export class ModuleActor implements CallHandler, ActivationHost {
   readonly name: string
   readonly #host: ModuleHost
-  readonly #source: ContextSource
+  readonly source: ContextSource
   readonly #stats = new Map<string, MethodStats>()
-  readonly #activations = new Set<Activation>()
-  readonly #byCall = new Map<Call, Activation>()
-  readonly #runningOn = new Map<Version, number>()
+  readonly #activations = new Bag<Activation>()
   readonly #mailbox: Mailbox
   readonly #ticker = new Ticker((now) => this.#sweep(now))
   #version: Version | undefined
@@ -52,7 +51,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   constructor(name: string, host: ModuleHost, source: ContextSource) {
     this.name = name
     this.#host = host
-    this.#source = source
+    this.source = source
     this.#limits = limits({}, host.configured())
     this.#mailbox = new Mailbox(this.#limits)
   }
@@ -75,11 +74,11 @@ export class ModuleActor implements CallHandler, ActivationHost {
       if (old) {
         await this.#drain(old)
         await this.#lifecycle(old, 'stop').catch((error: unknown) =>
-          this.#source.log.error({ err: error }, 'the old version did not stop well'),
+          this.source.log.error({ err: error }, 'the old version did not stop well'),
         )
       }
     }
-    this.#subscription ??= await this.#host.bus.serve(this.#source.cage, this.name, this)
+    this.#subscription ??= await this.#host.bus.serve(this.source.cage, this.name, this)
   }
 
   /** Takes no more calls, lets those accepted end, and stops the version. */
@@ -91,7 +90,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
     this.#version = undefined
     if (version)
       await this.#lifecycle(version, 'stop').catch((error: unknown) =>
-        this.#source.log.error({ err: error }, 'the module did not stop well'),
+        this.source.log.error({ err: error }, 'the module did not stop well'),
       )
   }
 
@@ -108,7 +107,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
       const hint = didYouMean(call.method, version?.methods.keys() ?? [])
       return settle({
         ok: false,
-        error: new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method}${hint}`),
+        error: new CageError('NOT_FOUND', `module ${this.source.cage}.${this.name} has no method ${call.method}${hint}`),
       })
     }
     const { timeoutMs } = this.#limits
@@ -119,29 +118,23 @@ export class ModuleActor implements CallHandler, ActivationHost {
     if (refusal) return activation.settle({ ok: false, error: this.#refused(refusal) })
     if (activation.finished) return
     this.#activations.add(activation)
-    this.#byCall.set(call, activation)
     this.#ticker.wake()
   }
 
   cancel(call: Call): void {
-    this.#byCall.get(call)?.end(new CageError('CANCELLED', 'the caller has gone away'))
+    this.#activations.find((activation) => activation.call === call)?.end(new CageError('CANCELLED', 'the caller has gone away'))
   }
 
-  begin({ call, deadline, stats }: Activation): { version: Version; method: Method; context: CallContext } | CageError {
-    const version = this.#version
-    const method = version?.methods.get(call.method)
-    if (!version || !method)
-      return new CageError('NOT_FOUND', `module ${this.#source.cage}.${this.name} has no method ${call.method} any more`)
-    this.#runningOn.set(version, (this.#runningOn.get(version) ?? 0) + 1)
+  begin({ call, stats }: Activation): Version | undefined {
     this.#host.enter(stats.mark)
-    const request = call.request.id === '' ? { ...call.request, id: this.#host.newRequestId() } : call.request
-    return { version, method, context: new CallContext(this.#source, call.method, request, deadline) }
+    if (call.request.id === '') call.request = { ...call.request, id: this.#host.newRequestId() }
+    return this.#version
   }
 
   settled({ call, stats, startedAt }: Activation, outcome: Outcome): void {
     const ms = startedAt === 0 ? 0 : performance.now() - startedAt
     stats.count(ms, outcome.ok ? undefined : outcome.error.message)
-    const { log } = this.#source
+    const { log } = this.source
     if (outcome.ok) return
     const { code } = outcome.error
     const fields = { method: call.method, request: call.request.id, ms: Math.round(ms), err: outcome.error }
@@ -150,17 +143,15 @@ export class ModuleActor implements CallHandler, ActivationHost {
     else log.debug(fields, 'call ended in an error')
   }
 
-  ended(activation: Activation, version: Version | undefined): void {
+  ended(activation: Activation): void {
+    const { version, stats, startedAt } = activation
     if (version) {
-      activation.stats.observe(performance.now() - activation.startedAt)
-      const left = (this.#runningOn.get(version) ?? 1) - 1
-      if (left > 0) this.#runningOn.set(version, left)
-      else this.#runningOn.delete(version)
+      version.running--
+      stats.observe(performance.now() - startedAt)
     }
     this.#activations.delete(activation)
-    this.#byCall.delete(activation.call)
     this.#mailbox.release()
-    for (const resolve of this.#changed.splice(0)) resolve()
+    if (this.#changed.length > 0) for (const resolve of this.#changed.splice(0)) resolve()
   }
 
   #statsOf(method: string): MethodStats {
@@ -199,7 +190,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
 
   /** Resolves when no call runs on the version any more: at their deadlines at the latest, plus as long again (Activation, A2). */
   async #drain(version: Version): Promise<void> {
-    while (this.#runningOn.has(version)) await this.#change()
+    while (version.running > 0) await this.#change()
   }
 
   /** Resolves when the next call ends. */
@@ -210,7 +201,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   async #lifecycle(version: Version, phase: 'start' | 'stop', state?: unknown): Promise<unknown> {
     const run = version[phase]
     if (!run) return undefined
-    const context = new CallContext(this.#source, phase, { id: this.#host.newRequestId() }, Date.now() + LIFECYCLE_MS)
+    const context = new CallContext(this.source, phase, { id: this.#host.newRequestId() }, Date.now() + LIFECYCLE_MS)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
@@ -227,10 +218,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
   }
 
   #sweep(now: number): boolean {
-    for (const activation of this.#activations) {
+    for (const activation of this.#activations.snapshot()) {
       if (!activation.settled && activation.deadline <= now) activation.end(this.#late(activation.call))
       if (activation.startedAt !== 0 && activation.abandonAt <= now) {
-        this.#source.log.warn({ method: activation.call.method }, 'method ignores its deadline, its slot is given to others')
+        this.source.log.warn({ method: activation.call.method }, 'method ignores its deadline, its slot is given to others')
         activation.finish()
       }
     }
@@ -238,11 +229,11 @@ export class ModuleActor implements CallHandler, ActivationHost {
   }
 
   #late(call: Call): CageError {
-    return new CageError('DEADLINE_EXCEEDED', `${this.#source.cage}.${this.name}.${call.method} did not answer in time`)
+    return new CageError('DEADLINE_EXCEEDED', `${this.source.cage}.${this.name}.${call.method} did not answer in time`)
   }
 
   #refused(refusal: CageError): CageError {
-    return new CageError('OVERLOADED', `${this.#source.cage}.${this.name} is overloaded: ${refusal.message}`)
+    return new CageError('OVERLOADED', `${this.source.cage}.${this.name} is overloaded: ${refusal.message}`)
   }
 }
 

@@ -21,6 +21,8 @@ export interface Version {
   readonly takesState: boolean
   /** Every file that it was made of. */
   readonly inputs: readonly string[]
+  /** How many calls run on it now. */
+  running: number
 }
 
 const OPTIONS = { concurrency: 'number', maxQueued: 'number', timeoutMs: 'number', isolate: 'boolean' } as const
@@ -43,6 +45,7 @@ export function makeVersion(number: number, exports: Record<string, unknown>, in
     stop: optionalFunction(exports, 'stop'),
     takesState: start !== undefined && hasSecondParameter(start),
     inputs,
+    running: 0,
   }
 }
 

@@ -21,7 +21,7 @@ export interface Call {
   args: unknown[]
   /** Epoch ms by this node's clock; Infinity if the caller named none. */
   deadline: number
-  readonly request: RequestInfo
+  request: RequestInfo
   /** Nobody waits for the answer. */
   readonly oneWay: boolean
 }

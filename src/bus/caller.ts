@@ -10,6 +10,7 @@ import { CageError, CODES } from '../errors.ts'
 import { Ticker } from '../ticker.ts'
 import type { CallOptions } from './bus.ts'
 import type { Connection } from './connection.ts'
+import type { Outbox } from './outbox.ts'
 import { callSubject, cancelSubject, isCallSubject } from './subjects.ts'
 import { decodeBody, decodeResult, encodeEnvelope } from './wire.ts'
 
@@ -37,13 +38,15 @@ export class Caller {
   inFlight = 0
   readonly #connection: Connection
   readonly #nc: NatsConnection
+  readonly #outbox: Outbox
   readonly #prefix: string
   readonly #slots: Slot[] = []
   readonly #free: Slot[] = []
   readonly #ticker = new Ticker((now) => this.#expire(now))
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, outbox: Outbox) {
     this.#connection = connection
+    this.#outbox = outbox
     this.#nc = connection.nc
     this.#prefix = `${createInbox()}.`
     this.#nc.subscribe(`${this.#prefix}*`, {
@@ -67,7 +70,7 @@ export class Caller {
         const data = encodeEnvelope(args, timeoutMs, options.request)
         checkSize(this.#nc, `the arguments of ${subject}`, data)
         slot = this.#take(waiting)
-        this.#nc.publish(subject, data, slot)
+        this.#outbox.publish(subject, data, slot)
       } catch (error) {
         if (slot) this.#release(slot)
         return reject(sendError(subject, error))
@@ -84,7 +87,7 @@ export class Caller {
     const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request)
     checkSize(this.#nc, `the arguments of ${subject}`, data)
     try {
-      this.#nc.publish(subject, data)
+      this.#outbox.publish(subject, data)
     } catch (error) {
       throw sendError(subject, error)
     }
@@ -162,7 +165,7 @@ export class Caller {
     const { reply } = slot
     const waiting = this.#retire(slot)
     if (!waiting) return
-    if (this.#connection.connected && !this.#nc.isClosed()) this.#nc.publish(cancelSubject(waiting.cage), reply)
+    if (this.#connection.connected && !this.#nc.isClosed()) this.#outbox.publish(cancelSubject(waiting.cage), reply)
     waiting.reject(cancelled(waiting.subject))
   }
 

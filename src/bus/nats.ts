@@ -5,6 +5,7 @@ import type { Bus } from './bus.ts'
 import { Caller } from './caller.ts'
 import { type BusOptions, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
+import { Outbox } from './outbox.ts'
 import { Server } from './server.ts'
 import { cancelSubject } from './subjects.ts'
 
@@ -12,8 +13,9 @@ import { cancelSubject } from './subjects.ts'
 export async function openBus(name: string, options: BusOptions, log: Log, signal: AbortSignal): Promise<Bus> {
   const connection = await openConnection(name, options, log, signal)
   const { nc } = connection
-  const caller = new Caller(connection)
-  const server = new Server(nc)
+  const outbox = new Outbox(nc)
+  const caller = new Caller(connection, outbox)
+  const server = new Server(nc, outbox)
   const id = nuid.next()
   return {
     id,

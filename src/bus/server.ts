@@ -5,14 +5,17 @@
  * S3. An answer that the bus cannot carry becomes PAYLOAD_TOO_LARGE, never a broken connection.
  */
 import { headers as createHeaders, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
+import { Bag, type Bagged } from '../bag.ts'
 import { CageError, toCageError } from '../errors.ts'
 import type { Call, CallHandler, Outcome, RequestInfo, Subscription } from './bus.ts'
 import { checkSize } from './caller.ts'
+import type { Outbox } from './outbox.ts'
 import { methodOf, moduleSubjects } from './subjects.ts'
 import { decodeQuestion, encodeError, encodeResult, type Format } from './wire.ts'
 
 /** A call with what it takes to answer it. */
-class ArrivedCall implements Call {
+class ArrivedCall implements Call, Bagged {
+  bagIndex = -1
   readonly module: string
   readonly method: string
   readonly reply: string
@@ -42,10 +45,12 @@ const NO_REQUEST: RequestInfo = { id: '' }
 
 export class Server {
   readonly #nc: NatsConnection
-  readonly #running = new Set<ArrivedCall>()
+  readonly #outbox: Outbox
+  readonly #running = new Bag<ArrivedCall>()
 
-  constructor(nc: NatsConnection) {
+  constructor(nc: NatsConnection, outbox: Outbox) {
     this.#nc = nc
+    this.#outbox = outbox
   }
 
   /** Serves `<cage>.<module>.*` in the queue group of the cage. Resolves when the bus knows. */
@@ -62,7 +67,8 @@ export class Server {
 
   /** A caller has gone away: `reply` is the reply subject of its call. */
   cancel(reply: string): void {
-    for (const call of this.#running) if (call.reply === reply) call.handler.cancel(call)
+    const call = this.#running.find((running) => running.reply === reply)
+    call?.handler.cancel(call)
   }
 
   #receive(module: string, handler: CallHandler, msg: Msg): void {
@@ -86,7 +92,7 @@ export class Server {
     try {
       const data = encodeResult(outcome.result, call.format)
       checkSize(this.#nc, 'the result', data)
-      this.#nc.publish(call.reply, data)
+      this.#outbox.publish(call.reply, data)
     } catch (error) {
       this.#answerError(call, toCageError(error))
     }
@@ -101,7 +107,7 @@ export class Server {
       try {
         const data = encodeError(body, call.format)
         checkSize(this.#nc, 'the error', data)
-        return this.#nc.publish(call.reply, data, { headers })
+        return this.#outbox.publish(call.reply, data, { headers })
       } catch {
         // too large: the next body is short; or the connection has just closed, and nothing can be answered any more
       }

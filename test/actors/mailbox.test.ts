@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { type Job, Mailbox } from '../../src/actors/mailbox.ts'
 import { eventually } from '../support/wait.ts'
 
@@ -30,11 +31,21 @@ test('mailbox: of those that wait, the earliest deadline comes first, and equals
     ['middle', 5_000],
   ] as const)
     post(name, inMs)
+  await setImmediate() // the turn in which they came is over
   for (let n = 2; n <= 5; n++) {
     mailbox.release()
     await eventually(`start ${n}`, () => started.length === n)
   }
   assert.deepEqual(started, ['running', 'soon', 'soon too', 'middle', 'late'])
+})
+
+test('mailbox: a slot that is freed in the same turn goes to the next that came in it, without a queue', () => {
+  const { mailbox, started, post } = filled(1, 10)
+  for (const name of ['a', 'b', 'c']) post(name, 1_000)
+  mailbox.release()
+  assert.deepEqual(started, ['a', 'b'])
+  mailbox.release()
+  assert.deepEqual(started, ['a', 'b', 'c'])
 })
 
 test('mailbox: beyond maxQueued a job is refused at once with OVERLOADED', () => {
