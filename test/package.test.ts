@@ -137,6 +137,19 @@ test('package: it holds what runs, and nothing else', async () => {
   )
 })
 
+test('package: the readme has every dependency with its exact version and a reason', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<
+    string,
+    Record<string, string>
+  >
+  const rows = [...readme.matchAll(/^\| (\S+)( \(development\))? \| (\d[\w.-]*) \| \S.*\|$/gm)].map(
+    ([, name, , version]) => `${name} ${version}`,
+  )
+  const wanted = Object.entries({ ...dependencies, ...devDependencies }).map(([name, version]) => `${name} ${version}`)
+  assert.deepEqual(rows.sort(), wanted.sort())
+})
+
 test('package: its command runs a cage that any NATS client reaches, and calls it', async (t) => {
   await start(t, '--cage', 'x', '--bus', server.url)
   const nc = await client(t, server.url)
