@@ -143,7 +143,7 @@ test('package: the readme has every dependency with its exact version and a reas
     string,
     Record<string, string>
   >
-  const rows = [...readme.matchAll(/^\| (\S+)( \(development\))? \| (\d[\w.-]*) \| \S.*\|$/gm)].map(
+  const rows = [...readme.matchAll(/^\| (\S+)( \(development\))? +\| (\d[\w.-]*) +\| \S.*\|$/gm)].map(
     ([, name, , version]) => `${name} ${version}`,
   )
   const wanted = Object.entries({ ...dependencies, ...devDependencies }).map(([name, version]) => `${name} ${version}`)
