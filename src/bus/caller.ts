@@ -178,10 +178,11 @@ export class Caller {
   }
 }
 
-/** Refuses what the server would cut the connection for. */
-export function checkSize(nc: NatsConnection, what: string, data: Uint8Array): void {
+/** Refuses what the server would cut the connection for: to the server, headers are a part of the payload. */
+export function checkSize(nc: NatsConnection, what: string, data: Uint8Array, headerBytes = 0): void {
   const limit = nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-  if (data.length > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${what} take ${data.length} bytes, the bus carries ${limit}`)
+  const bytes = headerBytes + data.length
+  if (bytes > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${what} take ${bytes} bytes, the bus carries ${limit}`)
 }
 
 function late(subject: string): CageError {

@@ -2,6 +2,8 @@
  * Outbox: what a connection sends, handed over once the current work is done: one write to the socket for many messages.
  * (nats.js by itself writes after each chain of promises that ends in a publish: up to one system call per message.)
  * U1. The order of messages is kept. U2. `flush()` hands over at once.
+ * U3. Nothing throws on a tick: a connection that is closed, or so far drained that it takes no more, loses what was to be sent.
+ *     Callers learn it at their deadlines, or by close().
  */
 import type { NatsConnection, PublishOptions } from 'nats'
 
@@ -25,8 +27,10 @@ export class Outbox {
 
   flush = (): void => {
     const count = this.#subjects.length
-    if (!this.#nc.isClosed()) {
+    try {
       for (let i = 0; i < count; i++) this.#nc.publish(this.#subjects[i] ?? '', this.#payloads[i], this.#options[i])
+    } catch {
+      // U3: sizes and subjects were checked, so it is the connection's end, and the rest cannot be sent either
     }
     this.#subjects.length = this.#payloads.length = this.#options.length = 0
   }

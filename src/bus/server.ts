@@ -4,7 +4,7 @@
  * S2. Nothing that arrives can throw out of here: bad bytes and bad headers are answered with INVALID_ARGUMENT.
  * S3. An answer that the bus cannot carry becomes PAYLOAD_TOO_LARGE, never a broken connection.
  */
-import { headers as createHeaders, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
+import { type Msg, type MsgHdrs, MsgHdrsImpl, type NatsConnection } from 'nats'
 import { Bag, type Bagged } from '../bag.ts'
 import { CageError, toCageError } from '../errors.ts'
 import type { Call, CallHandler, Outcome, RequestInfo, Subscription } from './bus.ts'
@@ -99,14 +99,14 @@ export class Server {
   }
 
   #answerError(call: ArrivedCall, error: CageError): void {
-    const headers = createHeaders()
+    const headers = new MsgHdrsImpl()
     headers.set('Nats-Service-Error-Code', String(error.status))
     headers.set('Nats-Service-Error', headerText(error.message))
     const { code } = error
     for (const body of [error.toJSON(), { code, message: 'the details of this error are too large' }]) {
       try {
         const data = encodeError(body, call.format)
-        checkSize(this.#nc, 'the error', data)
+        checkSize(this.#nc, 'the error', data, headers.encode().length)
         return this.#outbox.publish(call.reply, data, { headers })
       } catch {
         // too large: the next body is short; or the connection has just closed, and nothing can be answered any more
