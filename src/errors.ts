@@ -42,8 +42,10 @@ export interface ErrorOptions {
   details?: unknown
   /** What led to it; stays in the node, for the log. */
   cause?: unknown
-  /** Whether the same call may succeed later. Default: true for OVERLOADED, UNAVAILABLE and DEADLINE_EXCEEDED. */
+  /** Whether the same call may succeed later. Default: false for codes below 500, which are the caller's mistakes, else true. */
   retryable?: boolean
+  /** A queued call is tried again after so long, instead of what its queue says. */
+  retryAfterMs?: number
 }
 
 /** An error as it crosses the bus (docs/protocol.md). */
@@ -52,9 +54,8 @@ export interface ErrorBody {
   message: string
   details?: unknown
   retryable?: boolean
+  retryAfterMs?: number
 }
-
-const RETRYABLE = new Set<string>(['OVERLOADED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED'])
 
 /** The only error that a module or an adapter throws on purpose. */
 export class CageError extends Error {
@@ -62,12 +63,14 @@ export class CageError extends Error {
   readonly code: Code
   readonly details: unknown
   readonly retryable: boolean
+  readonly retryAfterMs: number | undefined
 
   constructor(code: Code, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.details = options.details
-    this.retryable = options.retryable ?? RETRYABLE.has(code)
+    this.retryable = options.retryable ?? this.status >= 500
+    this.retryAfterMs = options.retryAfterMs
   }
 
   /** The number of the code: 500 for a module's own code. */
@@ -79,7 +82,8 @@ export class CageError extends Error {
   toJSON(): ErrorBody {
     const body: ErrorBody = { code: this.code, message: this.message }
     if (this.details !== undefined) body.details = this.details
-    if (this.retryable !== RETRYABLE.has(this.code)) body.retryable = this.retryable
+    if (this.retryable !== this.status >= 500) body.retryable = this.retryable
+    if (this.retryAfterMs !== undefined) body.retryAfterMs = this.retryAfterMs
     return body
   }
 
@@ -89,6 +93,7 @@ export class CageError extends Error {
     const options: ErrorOptions = {}
     if (body.details !== undefined) options.details = body.details
     if (typeof body.retryable === 'boolean') options.retryable = body.retryable
+    if (typeof body.retryAfterMs === 'number') options.retryAfterMs = body.retryAfterMs
     return new CageError(body.code, typeof body.message === 'string' ? body.message : body.code, options)
   }
 }

@@ -3,6 +3,11 @@
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
  */
 import type { CageError } from '../errors.ts'
+import type { Admin } from './queue/admin.ts'
+import type { Consumer } from './queue/consumer.ts'
+import type { Culprit } from './queue/keeper.ts'
+import type { QueuePolicy } from './queue/policy.ts'
+import type { EnqueueOptions } from './queue/producer.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
 export interface RequestInfo {
@@ -12,6 +17,16 @@ export interface RequestInfo {
   traceparent?: string | undefined
   /** The user's own, small: they travel along. `interface` and `protocol` tell how the request came in. */
   parameters?: Readonly<Record<string, unknown>> | undefined
+  /** Of a queued call; it does not travel along. */
+  queued?: QueuedInfo | undefined
+}
+
+/** Where a queued call comes from. */
+export interface QueuedInfo {
+  readonly queue: string
+  readonly id: string
+  /** From 1. */
+  readonly attempt: number
 }
 
 /** A call that has arrived. */
@@ -21,6 +36,8 @@ export interface Call {
   args: unknown[]
   /** Epoch ms by this node's clock; Infinity if the caller named none. */
   deadline: number
+  /** Limit of this call, ms, in place of its module's own. */
+  readonly timeoutMs?: number
   request: RequestInfo
   /** Nobody waits for the answer. */
   readonly oneWay: boolean
@@ -93,6 +110,15 @@ export interface Bus {
   cancel(owner: object): void
   /** Serves all methods of a module as a member of the cage's queue group. */
   serve(cage: string, module: string, handler: CallHandler): Promise<Subscription>
+  /**
+   * Puts a call into a durable queue; resolves with its id once the server has it. Rejects with OVERLOADED (the queue is full), UNAVAILABLE
+   * (not stored), DEADLINE_EXCEEDED (nobody knows: repeat it with the same id), CONFLICT, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE.
+   */
+  enqueue(queue: string, cage: string, module: string, method: string, args: unknown[], options: EnqueueOptions): Promise<string>
+  /** Runs the calls that a cage has in a queue, as one of its copies, until the consumer is stopped. The policy is read at each use. */
+  consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
+  /** Queues and dead letters as engineers see them. */
+  readonly queues: Admin
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   stats(): BusStats
@@ -100,4 +126,12 @@ export interface Bus {
   close(): Promise<void>
   /** Resolves after `close`, rejects if the connection ends for good by itself. */
   readonly done: Promise<void>
+}
+
+/** Keeps the queued calls alive that workers hold, from a thread that runs no user code. */
+export interface CallKeeper {
+  watch(held: SharedArrayBuffer): void
+  /** The worker has ended: its calls are given out again, those of the culprit with a note. */
+  handBack(held: SharedArrayBuffer, culprit: Culprit): Promise<void>
+  close(): Promise<void>
 }

@@ -5,11 +5,12 @@
  * R3. A late or foreign reply is counted and dropped.
  * R4. No timer, stack trace or subscription per call: one ticker sweeps all deadlines.
  */
-import { createInbox, type Msg, type NatsConnection } from 'nats'
+import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
 import { CageError, CODES } from '../errors.ts'
 import { Ticker } from '../ticker.ts'
 import type { CallOptions } from './bus.ts'
 import type { Connection } from './connection.ts'
+import type { Headers } from './jetstream.ts'
 import type { Outbox } from './outbox.ts'
 import { callSubject, cancelSubject, isCallSubject } from './subjects.ts'
 import { decodeBody, decodeResult, encodeEnvelope } from './wire.ts'
@@ -28,10 +29,14 @@ interface Waiting {
   resolve(result: unknown): void
   reject(error: CageError): void
   onAbort: (() => void) | undefined
+  /** The answer is handed over as it is. */
+  raw: boolean
 }
 
 /** How many calls may be in flight: more than any machine can hold, and small enough that numbers stay exact. */
 const SLOTS = 2 ** 24
+
+const NO_REQUEST = { id: '' }
 
 export class Caller {
   lateReplies = 0
@@ -56,6 +61,10 @@ export class Caller {
     })
   }
 
+  get connected(): boolean {
+    return this.#connection.connected
+  }
+
   /** See `Bus.call`. */
   call(cage: string, module: string, method: string, args: unknown[], options: CallOptions): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -63,7 +72,7 @@ export class Caller {
       const subject = callSubject(cage, module, method)
       if (timeoutMs <= 0) return reject(late(subject))
       if (options.signal?.aborted) return reject(cancelled(subject))
-      const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined }
+      const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined, raw: false }
       let slot: Slot | undefined
       try {
         this.#check(subject)
@@ -78,6 +87,32 @@ export class Caller {
       if (options.signal) this.#watch(slot, waiting, options.signal)
       this.#ticker.wake()
     })
+  }
+
+  /** Sends bytes and resolves with the message that comes back: for JetStream's own API. Rejects as `call` does. */
+  request(subject: string, data: Uint8Array, deadline: number, headers?: Headers): Promise<Msg> {
+    return new Promise((resolve, reject) => {
+      const options = { deadline, request: NO_REQUEST }
+      const settle = (msg: unknown): void => resolve(msg as Msg) // raw: it is one
+      const waiting: Waiting = { cage: '', subject, options, resolve: settle, reject, onAbort: undefined, raw: true }
+      let slot: Slot | undefined
+      try {
+        if (!this.#connection.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be reached: the bus is away`)
+        const block = headers?.encode()
+        checkSize(this.#nc, subject, data, block?.length)
+        slot = this.#take(waiting)
+        this.#outbox.publish(subject, data, block ? { reply: slot.reply, headers: headers as unknown as MsgHdrs } : slot) // nats.js asks it for encode() only
+      } catch (error) {
+        if (slot) this.#release(slot)
+        return reject(sendError(subject, error))
+      }
+      this.#ticker.wake()
+    })
+  }
+
+  /** Sends text, at most once. */
+  send(subject: string, text: string): void {
+    if (this.#connection.connected) this.#outbox.publish(subject, text)
   }
 
   /** See `Bus.post`. */
@@ -150,6 +185,7 @@ export class Caller {
     try {
       const error = replyError(waiting.subject, msg)
       if (error) waiting.reject(error)
+      else if (waiting.raw) waiting.resolve(msg)
       else waiting.resolve(decodeResult(msg.data))
     } catch (cause) {
       waiting.reject(new CageError('INTERNAL', `the answer of ${waiting.subject} cannot be read`, { cause }))

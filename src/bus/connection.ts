@@ -34,6 +34,8 @@ export interface BusOptions {
   /** File with user credentials as nsc writes it (`.creds`). */
   credentialsFile?: string | undefined
   tls?: { caFile?: string | undefined; certFile?: string | undefined; keyFile?: string | undefined } | undefined
+  /** Copies of each stream in a cluster of servers: 1, 3 or 5. Default: the server's, 1. */
+  replicas?: number | undefined
 }
 
 /** A NATS connection with what nats.js does not tell by itself. */

@@ -1,22 +1,32 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
 import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
-import type { Bus } from './bus.ts'
+import type { Bus, CallKeeper } from './bus.ts'
 import { Caller } from './caller.ts'
 import { type BusOptions, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
+import { JetStream } from './jetstream.ts'
 import { Outbox } from './outbox.ts'
+import { Keeper } from './queue/keeper.ts'
+import { Queues, type QueuesOptions } from './queue/queues.ts'
 import { Server } from './server.ts'
 import { cancelSubject } from './subjects.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
-export async function openBus(name: string, options: BusOptions, log: Log, signal: AbortSignal): Promise<Bus> {
+export async function openBus(
+  name: string,
+  options: BusOptions,
+  log: Log,
+  signal: AbortSignal,
+  queuesOptions: QueuesOptions = {},
+): Promise<Bus> {
   const connection = await openConnection(name, options, log, signal)
   const { nc } = connection
   const outbox = new Outbox(nc)
   const caller = new Caller(connection, outbox)
   const server = new Server(nc, outbox)
   const id = nuid.next()
+  const queues = new Queues(id, nc, connection, outbox, caller, log, { replicas: options.replicas, ...queuesOptions })
   return {
     id,
     get connected() {
@@ -27,6 +37,9 @@ export async function openBus(name: string, options: BusOptions, log: Log, signa
     post: (cage, module, method, args, callOptions) => caller.post(cage, module, method, args, callOptions),
     cancel: (owner) => caller.cancel(owner),
     serve: (cage, module, handler) => server.serve(cage, module, handler),
+    enqueue: (queue, cage, module, method, args, enqueueOptions) => queues.enqueue(queue, cage, module, method, args, enqueueOptions),
+    consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
+    queues: queues.admin,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
         callback: (error, msg) => {
@@ -38,9 +51,26 @@ export async function openBus(name: string, options: BusOptions, log: Log, signa
     },
     stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
     async close() {
+      await queues.close()
       caller.close()
       if (connection.connected && !nc.isClosed()) await drain(nc)
       await nc.close()
+    },
+  }
+}
+
+/** Connects, and keeps alive what is held in the tables that it is told of. */
+export async function openKeeper(name: string, options: BusOptions, log: Log, signal: AbortSignal): Promise<CallKeeper> {
+  const connection = await openConnection(name, options, log, signal)
+  const caller = new Caller(connection, new Outbox(connection.nc))
+  const keeper = new Keeper(new JetStream(caller), log)
+  return {
+    watch: (held) => keeper.watch(held),
+    handBack: (held, culprit) => keeper.handBack(held, culprit),
+    close: async () => {
+      keeper.close()
+      if (connection.connected && !connection.nc.isClosed()) await drain(connection.nc)
+      await connection.nc.close()
     },
   }
 }

@@ -19,6 +19,8 @@ export interface Question {
   /** What is left of the caller's time, ms; undefined if the payload does not say. */
   timeoutMs: number | undefined
   request: RequestInfo | undefined
+  /** What a queued call has besides (queue/message.ts). */
+  queued?: unknown
 }
 
 const ENVELOPE = 0xc1
@@ -46,10 +48,11 @@ const exact = new Unpackr({ ...OPTIONS, int64AsType: 'bigint' } as ConstructorPa
 const lenient = new Unpackr({ ...OPTIONS, int64AsType: 'auto' } as unknown as ConstructorParameters<typeof Unpackr>[0]) // the type lags behind the documentation
 const EMPTY = new Uint8Array(0)
 
-/** Packs a call of ours: 0xc1, then `[args, timeoutMs, id, traceparent?, parameters?]`. */
-export function encodeEnvelope(args: unknown[], timeoutMs: number, request: RequestInfo): Uint8Array {
+/** Packs a call of ours: 0xc1, then `[args, timeoutMs, id, traceparent?, parameters?, queued?]`. */
+export function encodeEnvelope(args: unknown[], timeoutMs: number, request: RequestInfo, queued?: object): Uint8Array {
   const fields: unknown[] = [tagged(args), timeoutMs, request.id]
-  if (request.parameters !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters))
+  if (queued !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters ?? null), tagged(queued))
+  else if (request.parameters !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters))
   else if (request.traceparent !== undefined) fields.push(request.traceparent)
   const bytes = pack(fields, RESERVE_START_SPACE + 1)
   bytes[0] = ENVELOPE
@@ -108,13 +111,13 @@ export function jsonValue(this: unknown, key: string, value: unknown): unknown {
 function decodeEnvelope(data: Uint8Array): Question {
   const fields = unpack(exact, data.subarray(1))
   if (!Array.isArray(fields)) throw invalid('the envelope is not an array')
-  const [args, timeoutMs, id, traceparent, parameters] = fields as unknown[]
+  const [args, timeoutMs, id, traceparent, parameters, queued] = fields as unknown[]
   if (!Array.isArray(args) || typeof timeoutMs !== 'number' || Number.isNaN(timeoutMs) || typeof id !== 'string')
     throw invalid('the envelope lacks arguments, timeout or id')
   const request: RequestInfo = { id }
   if (typeof traceparent === 'string') request.traceparent = traceparent
   if (typeof parameters === 'object' && parameters !== null) request.parameters = parameters as Record<string, unknown>
-  return { format: 'envelope', args, timeoutMs, request }
+  return { format: 'envelope', args, timeoutMs, request, queued }
 }
 
 function decodeQuestionValue(data: Uint8Array): unknown {

@@ -1,0 +1,295 @@
+/**
+ * JetStream's API over our own reply multiplexer: publish with acknowledgement, read, administer (NATS "JetStream wire API reference").
+ * L1. A publication is repeated, identically and with the same `Nats-Msg-Id`, until the server has acknowledged it or the deadline has come.
+ * L2. What is created is read back and compared: servers before 2.12 drop settings that they do not know without a word.
+ * L3. An error has a code of ours and the server's own number in `details.errCode`.
+ */
+import type { ConsumerInfo, Msg, StreamInfo } from 'nats'
+import { CageError, type KnownCode } from '../errors.ts'
+import type { Caller } from './caller.ts'
+
+/** What the server says of a stored message. */
+export interface Stored {
+  stream: string
+  seq: number
+  /** It was stored before, under the same message id. */
+  duplicate: boolean
+}
+
+/** A message as it lies in a stream. */
+export interface StoredMessage {
+  subject: string
+  seq: number
+  data: Uint8Array
+  /** Header block as it was sent; empty if there was none. */
+  headers: string
+  /** Epoch ms by the server's clock. */
+  time: number
+}
+
+/** Settings of a stream or consumer, as the API names them. */
+export interface Wanted {
+  [setting: string]: unknown
+}
+
+export interface PublishOptions {
+  /** Makes the repetition harmless (L1), within the stream's `duplicate_window`. */
+  msgId?: string | undefined
+  /** Stored only if the subject's last message has this sequence; 0: only if there is none. CONFLICT otherwise. */
+  expectedLast?: number | undefined
+  headers?: Readonly<Record<string, string>> | undefined
+  /** Epoch ms. */
+  deadline: number
+}
+
+/** Nanoseconds in a millisecond: the unit of all durations of the JetStream API. */
+export const NS = 1_000_000
+
+/** How long one try may take, ms: a server that has just restarted has lost what it was asked before. */
+const TRY_MS = 2_000
+const API_MS = 5_000
+const AGAIN_MS = 100
+const ACK = Buffer.from('+ACK')
+
+/** Refusals of an acknowledgement after which its consumer is taken for gone: a server that starts up refuses for a while. */
+const CONSUMER_IS_GONE = 20
+
+/** The server's error numbers that mean something to us (nats-server, server/errors.json); others are INTERNAL. */
+const CODE_OF: Readonly<Record<number, KnownCode>> = {
+  10008: 'UNAVAILABLE', // JetStream system temporarily unavailable
+  10014: 'NOT_FOUND', // consumer not found
+  10023: 'OVERLOADED', // insufficient resources
+  10037: 'NOT_FOUND', // no message found
+  10039: 'UNAVAILABLE', // JetStream not enabled for account
+  10047: 'OVERLOADED', // insufficient storage resources available
+  10054: 'PAYLOAD_TOO_LARGE', // message size exceeds maximum allowed
+  10058: 'CONFLICT', // stream name already in use with a different configuration
+  10059: 'NOT_FOUND', // stream not found
+  10071: 'CONFLICT', // wrong last sequence
+  10076: 'UNAVAILABLE', // JetStream not enabled
+  10077: 'OVERLOADED', // maximum messages, bytes, or messages per subject exceeded
+  10100: 'CONFLICT', // filtered consumer not unique on workqueue stream
+}
+
+export class JetStream {
+  readonly #caller: Caller
+
+  constructor(caller: Caller) {
+    this.#caller = caller
+  }
+
+  get connected(): boolean {
+    return this.#caller.connected
+  }
+
+  /** Stores a message (L1). Rejects with OVERLOADED if the stream is full, UNAVAILABLE if there is no stream or no bus, DEADLINE_EXCEEDED. */
+  async publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<Stored> {
+    const headers = new HeaderBlock(options)
+    for (let sent = false; ; sent = true) {
+      try {
+        const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
+        const answer = JSON.parse(msg.string()) as Partial<Stored> & { error?: ApiError }
+        if (answer.error) throw apiError(answer.error, subject)
+        return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false }
+      } catch (error) {
+        const again = error instanceof CageError && (error.code === 'DEADLINE_EXCEEDED' || (sent && error.code === 'UNAVAILABLE'))
+        if (!again || Date.now() + AGAIN_MS >= options.deadline) throw error
+        if (error.code === 'UNAVAILABLE') await pause(AGAIN_MS)
+      }
+    }
+  }
+
+  /**
+   * Acknowledges a delivered message; resolves when the server has confirmed it. Repeated like a publication (L1). If its consumer is gone the
+   * message is deleted, which comes to the same in a work queue.
+   */
+  async ack(subject: string, { stream, seq }: Delivery, deadline: number): Promise<void> {
+    for (let refusals = 0; ; ) {
+      try {
+        await this.#caller.request(subject, ACK, Math.min(deadline, Date.now() + TRY_MS))
+        return
+      } catch (error) {
+        if (!(error instanceof CageError) || Date.now() + AGAIN_MS >= deadline) throw error
+        if (error.code === 'UNAVAILABLE') await pause(AGAIN_MS)
+        if (this.#caller.connected && error.code === 'UNAVAILABLE' && ++refusals >= CONSUMER_IS_GONE)
+          return void (await this.delete(stream, seq))
+      }
+    }
+  }
+
+  /** Sends without an answer. */
+  post(subject: string, text: string): void {
+    this.#caller.send(subject, text)
+  }
+
+  /** One request to `$JS.API.<verb>`. */
+  async api<T>(verb: string, body?: object): Promise<T> {
+    const data = body === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(body))
+    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Date.now() + API_MS)
+    const answer = JSON.parse(msg.string()) as T & { error?: ApiError }
+    if (answer.error) throw apiError(answer.error, verb)
+    return answer
+  }
+
+  /** The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none. */
+  async get(
+    stream: string,
+    query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
+  ): Promise<StoredMessage | undefined> {
+    try {
+      const { message } = await this.api<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query)
+      return {
+        subject: message.subject,
+        seq: message.seq,
+        data: Buffer.from(message.data ?? '', 'base64'),
+        headers: Buffer.from(message.hdrs ?? '', 'base64').toString(),
+        time: Date.parse(message.time),
+      }
+    } catch (error) {
+      if (isCode(error, 'NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  /** Deletes the message at a sequence; false if it is not there. */
+  async delete(stream: string, seq: number): Promise<boolean> {
+    try {
+      await this.api(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true })
+      return true
+    } catch (error) {
+      const { errCode } = (error instanceof CageError ? error.details : undefined) as { errCode?: number }
+      if (errCode === 10043 || errCode === 10057 || isCode(error, 'NOT_FOUND')) return false // "no message found" comes as one of these
+      throw error
+    }
+  }
+
+  async streamInfo(name: string, subjectsFilter?: string): Promise<StreamInfo | undefined> {
+    return this.#found(
+      this.api<StreamInfo>(`STREAM.INFO.${name}`, subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter }),
+    )
+  }
+
+  async consumerInfo(stream: string, name: string): Promise<ConsumerInfo | undefined> {
+    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`))
+  }
+
+  /** The stream with these settings: created, or changed where it has others (L2). */
+  async ensureStream(config: Wanted & { name: string }): Promise<StreamInfo> {
+    const wanted = { storage: 'file', ...config }
+    let info = await this.streamInfo(config.name)
+    if (info && differing(wanted, info.config).length > 0)
+      info = await this.api<StreamInfo>(`STREAM.UPDATE.${config.name}`, { ...info.config, ...wanted })
+    info ??= await this.api<StreamInfo>(`STREAM.CREATE.${config.name}`, wanted).catch(async (error: unknown) => {
+      const other = await this.streamInfo(config.name) // another node was faster
+      if (other && differing(wanted, other.config).length === 0) return other
+      throw error
+    })
+    readBack(`stream ${config.name}`, wanted, info.config)
+    return info
+  }
+
+  /** The durable consumer with these settings (L2). */
+  async ensureConsumer(stream: string, config: Wanted & { durable_name: string }): Promise<ConsumerInfo> {
+    const { durable_name: name } = config
+    const known = await this.consumerInfo(stream, name)
+    if (known && differing(config, known.config).length === 0) return known
+    const info = await this.api<ConsumerInfo>(`CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config })
+    readBack(`consumer ${stream} ${name}`, config, info.config)
+    return info
+  }
+
+  async #found<T>(asked: Promise<T>): Promise<T | undefined> {
+    try {
+      return await asked
+    } catch (error) {
+      if (isCode(error, 'NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+}
+
+interface ApiError {
+  code: number
+  err_code: number
+  description: string
+}
+
+interface RawMessage {
+  subject: string
+  seq: number
+  data?: string
+  hdrs?: string
+  time: string
+}
+
+/** Headers of a publication, as far as nats.js asks for them. */
+export interface Headers {
+  encode(): Uint8Array
+}
+
+/** Headers written at once: nats.js's own are canonicalised letter by letter. */
+class HeaderBlock implements Headers {
+  readonly #text: string
+
+  constructor({ msgId, expectedLast, headers = {} }: PublishOptions) {
+    let text = 'NATS/1.0\r\n'
+    if (msgId !== undefined) text += `Nats-Msg-Id: ${msgId}\r\n`
+    if (expectedLast !== undefined) text += `Nats-Expected-Last-Subject-Sequence: ${expectedLast}\r\n`
+    for (const name in headers) text += `${name}: ${headers[name]?.replace(/[\r\n]+/g, ' ')}\r\n`
+    this.#text = `${text}\r\n`
+  }
+
+  encode(): Uint8Array {
+    return Buffer.from(this.#text)
+  }
+}
+
+/** Whether an error is ours with this code. */
+export function isCode(error: unknown, code: KnownCode): error is CageError {
+  return error instanceof CageError && error.code === code
+}
+
+/** A header of a stored message's block. */
+export function headerOf(block: string, name: string): string | undefined {
+  const line = block.split('\r\n').find((text) => text.toLowerCase().startsWith(`${name.toLowerCase()}:`))
+  return line?.slice(name.length + 1).trim()
+}
+
+/** Where a delivered message came from: its ack subject tells (ADR-15). */
+export interface Delivery {
+  stream: string
+  consumer: string
+  /** How often it was delivered, from 1. */
+  count: number
+  seq: number
+  /** Epoch ms: when it was stored, by the server's clock. */
+  time: number
+}
+
+/** Reads `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, or its longer form with domain and account. */
+export function deliveryOf(msg: Msg): Delivery {
+  const tokens = (msg.reply ?? '').split('.')
+  const at = tokens.length > 9 ? 4 : 2 // ADR-15: two more tokens at the front
+  const time = Number(tokens[at + 5]?.slice(0, -6)) // nanoseconds to milliseconds
+  return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }
+}
+
+function apiError({ err_code: errCode, description }: ApiError, what: string): CageError {
+  return new CageError(CODE_OF[errCode] ?? 'INTERNAL', `${what}: ${description}`, { details: { errCode } })
+}
+
+/** Settings that we want and the server does not have. */
+function differing(wanted: object, actual: object): string[] {
+  return Object.entries(wanted)
+    .filter(([key, value]) => value !== undefined && JSON.stringify(value) !== JSON.stringify((actual as Record<string, unknown>)[key]))
+    .map(([key]) => key)
+}
+
+function readBack(what: string, wanted: object, actual: object): void {
+  const lost = differing(wanted, actual)
+  if (lost.length > 0) throw new CageError('UNAVAILABLE', `${what}: this nats-server does not take ${lost.join(', ')}`)
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

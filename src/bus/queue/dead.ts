@@ -1,0 +1,93 @@
+/**
+ * Dead letters: calls that will not be tried again, with arguments, error and history, in the stream DEAD_CALLS.
+ * B1. A letter is written before its call leaves the queue: whatever dies in between, nothing is lost.
+ * B2. What cannot be written with its history is written without: a call near the bus's limit must be buried too.
+ */
+import type { CageError } from '../../errors.ts'
+import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
+import { decodeCall, encodeCall, type Failure, messageId, type QueuedCall, subjectOf } from './message.ts'
+
+/** A dead letter as people see it. */
+export interface DeadLetter {
+  /** Its number: what `show`, `retry` and `drop` are told. */
+  seq: number
+  id: string
+  queue: string
+  /** `cage.module.method` */
+  target: string
+  /** Epoch ms, like `enqueuedAt`. */
+  diedAt: number
+  enqueuedAt: number | undefined
+  code: string
+  message: string
+  attempts: number
+  failures: Failure[]
+  /** Undefined if the payload cannot be read: `payload` has its bytes. */
+  args: unknown[] | undefined
+  payload: Uint8Array
+}
+
+const WRITE_MS = 30_000
+const LONGEST_MESSAGE = 500
+
+/** Writes the dead letter of a call (B1). */
+export async function bury(js: JetStream, call: QueuedCall, id: string, error: CageError): Promise<void> {
+  const bodies = [call, { ...call, failures: [] }]
+  await write(
+    js,
+    subjectOf('dead', call),
+    bodies.map((body) => encodeCall({ ...body, id })),
+    id,
+    messageId(id, call.moves),
+    error,
+  )
+}
+
+/** Writes the dead letter of a message that is no call. */
+export async function buryBytes(js: JetStream, subject: string, data: Uint8Array, id: string, error: CageError): Promise<void> {
+  await write(js, `dead.${subject.split('.').slice(1, 5).join('.')}`, [data], id, messageId(id, 0), error)
+}
+
+/** Reads a dead letter. */
+export function readLetter(message: StoredMessage): DeadLetter {
+  const { subject, seq, data, headers, time } = message
+  const [, queue = '', cage, module, method] = subject.split('.')
+  const letter = {
+    seq,
+    id: decodeURIComponent(headerOf(headers, 'Call-Id') ?? ''),
+    queue,
+    target: `${cage}.${module}.${method}`,
+    diedAt: time,
+    code: headerOf(headers, 'Error-Code') ?? '',
+    message: headerOf(headers, 'Error') ?? '',
+    payload: data,
+  }
+  try {
+    const { args, attempts, failures, enqueuedAt } = callOf(message)
+    return { ...letter, args, attempts, failures, enqueuedAt }
+  } catch {
+    return { ...letter, args: undefined, attempts: 0, failures: [], enqueuedAt: undefined } // no call: only its bytes can be shown
+  }
+}
+
+/** The call that a dead letter was. Throws INVALID_ARGUMENT if it never was one. */
+export function callOf({ subject, data, time, headers }: StoredMessage): QueuedCall {
+  return decodeCall({ subject, data, time, header: (name) => headerOf(headers, name) })
+}
+
+async function write(js: JetStream, subject: string, bodies: Uint8Array[], id: string, msgId: string, error: CageError): Promise<void> {
+  const about = { 'Call-Id': encodeURIComponent(id), 'Error-Code': error.code, Error: error.message.slice(0, LONGEST_MESSAGE) }
+  let refusal: unknown
+  for (const headers of [about, {}]) {
+    for (const data of bodies) {
+      try {
+        await js.publish(subject, data, { msgId, headers, deadline: Date.now() + WRITE_MS })
+        return
+      } catch (cause) {
+        if (!isCode(cause, 'PAYLOAD_TOO_LARGE')) throw cause
+        refusal = cause // B2
+      }
+    }
+  }
+  throw refusal
+}

@@ -1,0 +1,79 @@
+/**
+ * Held: the calls that a worker has taken from its queues and not settled, in memory that its main thread shares.
+ * D1. The main thread keeps them alive although the worker may be busy, and hands them back at once when the worker dies (keeper.ts).
+ * D2. A row is written before it is marked as taken and is read twice, so that no half-written row is ever believed.
+ */
+
+const ROW_BYTES = 512
+const HEADER_BYTES = 8
+const ROWS = 1_024
+
+/** What the table says of one held message. */
+export interface HeldMessage {
+  ackSubject: string
+  /** `module.method` */
+  method: string
+  /** The call's id, and what its ledger record needs if it has none yet. */
+  id: string
+}
+
+/** Memory for one worker's held messages. */
+export function sharedHeld(): SharedArrayBuffer {
+  return new SharedArrayBuffer(ROWS * ROW_BYTES)
+}
+
+/** The worker's end. */
+export class HeldTable {
+  readonly #words: Int32Array
+  readonly #bytes: Uint8Array
+  readonly #free: number[] = Array.from({ length: ROWS }, (_, row) => ROWS - 1 - row)
+  readonly #turns = new Int32Array(ROWS)
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared)
+    this.#bytes = new Uint8Array(shared)
+  }
+
+  /** How many more messages can be held. */
+  get free(): number {
+    return this.#free.length
+  }
+
+  /** Notes a message; returns its row. */
+  add({ ackSubject, method, id }: HeldMessage): number {
+    const row = this.#free.pop()
+    if (row === undefined) throw new Error('the table of held messages is full')
+    const text = `${ackSubject}\n${method}\n${id}`
+    const start = row * ROW_BYTES
+    const length = Math.min(text.length, ROW_BYTES - HEADER_BYTES)
+    for (let i = 0; i < length; i++) this.#bytes[start + HEADER_BYTES + i] = text.charCodeAt(i)
+    this.#words[start / 4 + 1] = length
+    this.#turns[row] = ((this.#turns[row] ?? 0) + 1) & 0x3fffffff
+    Atomics.store(this.#words, start / 4, this.#turns[row] || 1)
+    return row
+  }
+
+  /** The message is settled, or given up. */
+  remove(row: number): void {
+    Atomics.store(this.#words, (row * ROW_BYTES) / 4, 0)
+    this.#free.push(row)
+  }
+}
+
+/** Everything that a table holds now (D2). */
+export function readHeld(shared: SharedArrayBuffer): HeldMessage[] {
+  const words = new Int32Array(shared)
+  const bytes = Buffer.from(shared)
+  const found: HeldMessage[] = []
+  for (let row = 0; row < ROWS; row++) {
+    const start = row * ROW_BYTES
+    const turn = Atomics.load(words, start / 4)
+    if (turn === 0) continue
+    const length = words[start / 4 + 1] ?? 0
+    const [ackSubject = '', method = '', id = ''] = bytes
+      .toString('latin1', start + HEADER_BYTES, start + HEADER_BYTES + length)
+      .split('\n')
+    if (Atomics.load(words, start / 4) === turn && ackSubject.startsWith('$JS.ACK.')) found.push({ ackSubject, method, id })
+  }
+  return found
+}

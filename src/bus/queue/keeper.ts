@@ -1,0 +1,81 @@
+/**
+ * Keeper: keeps the calls alive that workers hold, from a thread that runs no user code: a method may keep its worker busy for as long as
+ * the stall watch lets it.
+ * K1. Whatever is in a table gets a sign of life (`+WPI`) every second.
+ * K2. When a worker dies its calls are handed back at once. Those of the method that is to blame are noted as crashed first.
+ */
+import type { Log } from '../../log.ts'
+import type { JetStream } from '../jetstream.ts'
+import { type HeldMessage, readHeld } from './held.ts'
+import { type CallRecord, Ledger } from './ledger.ts'
+
+const EVERY_MS = 1_000
+
+/** Who a worker's death is blamed on, as far as that can be told. */
+export interface Culprit {
+  module: string | undefined
+  method: string | undefined
+}
+
+export class Keeper {
+  readonly #js: JetStream
+  readonly #ledger: Ledger
+  readonly #log: Log
+  readonly #tables = new Set<SharedArrayBuffer>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(js: JetStream, log: Log) {
+    this.#js = js
+    this.#ledger = new Ledger(js)
+    this.#log = log
+  }
+
+  /** Keeps what the table holds alive from now on (K1). */
+  watch(table: SharedArrayBuffer): void {
+    this.#tables.add(table)
+    this.#timer ??= setInterval(() => this.#beat(), EVERY_MS).unref()
+  }
+
+  /** The table's worker has ended (K2). */
+  async handBack(table: SharedArrayBuffer, culprit: Culprit): Promise<void> {
+    this.#tables.delete(table)
+    for (const message of readHeld(table)) {
+      try {
+        if (isBlamed(message, culprit)) await this.#blame(message)
+      } catch (error) {
+        this.#log.error({ err: error, call: message.id }, 'the crash of a queued call cannot be noted')
+      }
+      this.#js.post(message.ackSubject, '-NAK')
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #beat(): void {
+    for (const table of this.#tables) for (const { ackSubject } of readHeld(table)) this.#js.post(ackSubject, '+WPI')
+  }
+
+  async #blame({ id: encoded, ackSubject, method }: HeldMessage): Promise<void> {
+    const id = decodeURIComponent(encoded)
+    const record = (await this.#ledger.get(id)) ?? firstRecord(id, ackSubject, method)
+    const crashes = record.crashes + 1
+    await this.#ledger.put({ ...record, crashes, changedAt: Date.now() })
+    this.#log.warn({ call: id, method, crashes }, 'queued call has ended with its worker')
+  }
+}
+
+function isBlamed({ method }: HeldMessage, culprit: Culprit): boolean {
+  const [module = '', name = ''] = method.split('.')
+  return culprit.module === module && (culprit.method === undefined || culprit.method === name)
+}
+
+/** Of a call that had no record: an ordinary one, at its first delivery. The executor fills in the rest when it runs it again. */
+function firstRecord(id: string, ackSubject: string, method: string): CallRecord {
+  const now = Date.now()
+  const seq = Number(ackSubject.split('.').at(-4))
+  const queue = id.split(':')[0] ?? ''
+  return { id, queue, target: method, state: 'running', seq, moves: 0, attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now }
+}

@@ -1,0 +1,88 @@
+/**
+ * Leadership: which copy of a cage hands out the calls of a sequenced queue. Whoever has the consumer leads (streams.ts, W2); no clock decides.
+ * S1. A leader answers on `$LEAD.<consumer>`. One that is gone is known at once (no responders), one that hangs after `PATIENCE` silent questions.
+ * S2. Taking over deletes the old consumer: what the old leader still acknowledges or asks for is refused, and all its calls are given out again.
+ */
+import type { NatsConnection } from 'nats'
+import type { Caller } from '../caller.ts'
+import { isCode } from '../jetstream.ts'
+import { filterOf } from './message.ts'
+import type { Streams } from './streams.ts'
+
+const ASK_MS = 1_000
+const SECOND_LOOK_MS = 250
+const PATIENCE = 5
+
+export class Leadership {
+  readonly #nc: NatsConnection
+  readonly #caller: Caller
+  readonly #streams: Streams
+  readonly #silences = new Map<string, number>()
+
+  constructor(nc: NatsConnection, caller: Caller, streams: Streams) {
+    this.#nc = nc
+    this.#caller = caller
+    this.#streams = streams
+  }
+
+  /** Answers for a consumer while it leads; returns what ends that. */
+  answer(consumer: string, describe: () => object): () => void {
+    const subscription = this.#nc.subscribe(leadSubject(consumer), {
+      callback: (error, msg) => {
+        if (!error) msg.respond(JSON.stringify(describe()))
+      },
+    })
+    return () => subscription.unsubscribe()
+  }
+
+  /** What a leader says of itself; undefined if it says nothing. */
+  async ask(consumer: string): Promise<object | undefined> {
+    try {
+      const msg = await this.#caller.request(leadSubject(consumer), new Uint8Array(0), Date.now() + ASK_MS)
+      return JSON.parse(msg.string()) as object
+    } catch (error) {
+      if (isCode(error, 'DEADLINE_EXCEEDED') || isCode(error, 'UNAVAILABLE')) return undefined
+      throw error
+    }
+  }
+
+  /** Makes way for the consumer `name`: deletes those that have its calls and whose leaders are gone (S2). */
+  async clear(queue: string, name: string, filters: readonly string[]): Promise<boolean> {
+    const rivals = (await this.#streams.consumers(queue)).filter(
+      (other) => other.name !== name && filters.includes(other.config.filter_subject ?? ''),
+    )
+    const gone = await Promise.all(rivals.map((rival) => this.#isGone(rival.name)))
+    await Promise.all(rivals.filter((_, i) => gone[i]).map((rival) => this.#streams.deleteConsumer(queue, rival.name)))
+    return gone.every((is) => is)
+  }
+
+  /** Tries to have the consumer `name`; true if this copy leads now. */
+  async claim(queue: string, cage: string, name: string, maxAckPending: number): Promise<boolean> {
+    if (await this.#streams.ownConsumer(queue, cage, name, maxAckPending)) return true
+    const filters = (['all', 'normal', 'high'] as const).map((priority) => filterOf(queue, cage, priority))
+    return (await this.clear(queue, name, filters)) && this.#streams.ownConsumer(queue, cage, name, maxAckPending)
+  }
+
+  async #isGone(consumer: string): Promise<boolean> {
+    for (let looks = 0; looks < 2; looks++) {
+      try {
+        await this.#caller.request(leadSubject(consumer), new Uint8Array(0), Date.now() + ASK_MS)
+        this.#silences.delete(consumer)
+        return false
+      } catch (error) {
+        if (isCode(error, 'DEADLINE_EXCEEDED')) {
+          const silences = (this.#silences.get(consumer) ?? 0) + 1
+          this.#silences.set(consumer, silences)
+          return silences >= PATIENCE
+        }
+        if (!isCode(error, 'UNAVAILABLE') || !this.#caller.connected) throw error
+        await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS)) // it may be connecting anew
+      }
+    }
+    return true
+  }
+}
+
+function leadSubject(consumer: string): string {
+  return `$LEAD.${consumer}`
+}

@@ -1,0 +1,92 @@
+/**
+ * Ledger: what is known of a call by its id: where it stands, how often it failed, what came of it. One message per id in the stream CALLS.
+ * G1. A record is created once, whoever is first; from then on only who holds the call writes it.
+ * G2. A call that was given no id has a record from its first failure or redelivery on: the ordinary call costs no write.
+ */
+import { CageError, type ErrorBody } from '../../errors.ts'
+import { isCode, type JetStream } from '../jetstream.ts'
+import { decodeResult, encodeResult } from '../wire.ts'
+import { type Failure, STREAMS, tokenOf } from './message.ts'
+
+export type CallState = 'waiting' | 'running' | 'delayed' | 'done' | 'dead' | 'cancelled'
+
+export interface CallRecord {
+  id: string
+  queue: string
+  /** `cage.module.method` */
+  target: string
+  state: CallState
+  /** Of the message that stands for the call. */
+  seq: number
+  moves: number
+  /** Runs that ended in an error. */
+  attempts: number
+  /** Runs that ended with their worker. */
+  crashes: number
+  /** Runs after a redelivery that nobody is to blame for. */
+  reruns: number
+  /** Epoch ms, like the others. */
+  enqueuedAt: number
+  changedAt: number
+  dueAt?: number | undefined
+  expiresAt?: number | undefined
+  /** Of the last failure. */
+  error?: ErrorBody | undefined
+  failures?: Failure[] | undefined
+  result?: unknown
+  /** The result was too large to be kept, or cannot be. */
+  resultOmitted?: boolean | undefined
+}
+
+/** A result that takes more is not kept. */
+const MAX_RESULT_BYTES = 65_536
+
+/** How long the ledger tries to write, ms: what it writes must not be lost to a restart of the server. */
+const WRITE_MS = 30_000
+
+export class Ledger {
+  readonly #js: JetStream
+
+  constructor(js: JetStream) {
+    this.#js = js
+  }
+
+  async get(id: string): Promise<CallRecord | undefined> {
+    const message = await this.#js.get(STREAMS.calls, { last_by_subj: `call.${tokenOf(id)}` })
+    if (message === undefined || message.data.length === 0) return undefined
+    return decodeResult(message.data) as CallRecord // only the ledger writes there
+  }
+
+  /** Writes the first record of an id; resolves with the one that is there already, if so (G1). */
+  async create(record: CallRecord): Promise<CallRecord | undefined> {
+    try {
+      await this.#write(record, 0)
+      return undefined
+    } catch (error) {
+      if (!isCode(error, 'CONFLICT')) throw error
+      const there = await this.get(record.id)
+      if (there) return there
+      throw new CageError('UNAVAILABLE', `the record of call ${record.id} is there and cannot be read`, { cause: error })
+    }
+  }
+
+  async put(record: CallRecord): Promise<void> {
+    await this.#write(record)
+  }
+
+  async #write(record: CallRecord, expectedLast?: number): Promise<void> {
+    await this.#js.publish(`call.${tokenOf(record.id)}`, encode(record), { expectedLast, deadline: Date.now() + WRITE_MS })
+  }
+}
+
+function encode(record: CallRecord): Uint8Array {
+  if (record.result === undefined) return encodeResult(record, 'envelope')
+  try {
+    const data = encodeResult(record, 'envelope')
+    if (data.length <= MAX_RESULT_BYTES) return data
+  } catch {
+    // it holds what no message can carry: as good as too large
+  }
+  const { result: _, ...rest } = record
+  return encodeResult({ ...rest, resultOmitted: true }, 'envelope')
+}

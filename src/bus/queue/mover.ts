@@ -1,0 +1,103 @@
+/**
+ * Mover: brings delayed calls into their queues when they are due. Every copy of every cage has one, and they share the work.
+ * M1. The server itself keeps the time: a call that is not yet due is handed back with the delay that is left.
+ * M2. A call is published before it is taken out here, under a message id of its own: what dies in between repeats it, and repeats are dropped.
+ */
+import type { Msg } from 'nats'
+import type { Log } from '../../log.ts'
+import type { Connection } from '../connection.ts'
+import { deliveryOf, isCode, type JetStream, NS } from '../jetstream.ts'
+import type { Outbox } from '../outbox.ts'
+import { buryBytes } from './dead.ts'
+import type { Ledger } from './ledger.ts'
+import { decodeCall, encodeCall, idOf, messageId, STREAMS, subjectOf } from './message.ts'
+import { Puller } from './puller.ts'
+import type { Streams } from './streams.ts'
+import { isStale } from './verdict.ts'
+
+/** Calls that are moved at once. */
+const CAPACITY = 256
+
+/** The longest that the server is asked to wait at once; the call's record is written anew each time, lest it be forgotten. */
+const LONGEST_MS = 86_400_000
+
+const WRITE_MS = 10_000
+const AGAIN_MS = 1_000
+
+export class Mover {
+  readonly #js: JetStream
+  readonly #streams: Streams
+  readonly #ledger: Ledger
+  readonly #log: Log
+  readonly #puller: Puller
+
+  constructor(js: JetStream, streams: Streams, ledger: Ledger, connection: Connection, outbox: Outbox, log: Log) {
+    this.#js = js
+    this.#streams = streams
+    this.#ledger = ledger
+    this.#log = log
+    this.#puller = new Puller({
+      connection,
+      outbox,
+      stream: STREAMS.delayed,
+      consumer: () => streams.delayedConsumer(),
+      capacity: () => CAPACITY,
+      receive: (msg) => void this.#receive(msg).finally(() => this.#puller.release()),
+      log,
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.#puller.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#puller.stop()
+  }
+
+  async #receive(msg: Msg): Promise<void> {
+    try {
+      await this.#move(msg)
+    } catch (error) {
+      this.#log.warn({ err: error, subject: msg.subject }, 'a delayed call could not be moved, trying again')
+      this.#handBack(msg, AGAIN_MS)
+    }
+  }
+
+  async #move(msg: Msg): Promise<void> {
+    const delivery = deliveryOf(msg)
+    const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
+    const done = (): Promise<void> => this.#js.ack(msg.reply ?? '', delivery, Date.now() + WRITE_MS)
+    let call: ReturnType<typeof decodeCall>
+    try {
+      call = decodeCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
+    } catch (error) {
+      if (!isCode(error, 'INVALID_ARGUMENT')) throw error
+      const queue = msg.subject.split('.')[1] ?? ''
+      await buryBytes(this.#js, msg.subject, msg.data, idOf(queue, delivery.seq, true), error)
+      return done()
+    }
+    const id = call.id ?? idOf(call.queue, delivery.seq, true)
+    const record = await this.#ledger.get(id)
+    if (record && isStale(call, delivery.seq, record)) return done() // cancelled, or went on (M2)
+    const leftMs = (call.dueAt ?? 0) - Date.now()
+    if (leftMs > 0) {
+      if (record && leftMs > LONGEST_MS) await this.#ledger.put(record)
+      return this.#handBack(msg, Math.min(leftMs, LONGEST_MS))
+    }
+    const next = { ...call, id, moves: call.moves + 1, dueAt: undefined, enqueuedAt: call.enqueuedAt ?? delivery.time }
+    const publish = (): ReturnType<JetStream['publish']> =>
+      this.#js.publish(subjectOf('queue', next), encodeCall(next), { msgId: messageId(id, next.moves), deadline: Date.now() + WRITE_MS })
+    const { seq } = await publish().catch(async (error: unknown) => {
+      if (!isCode(error, 'UNAVAILABLE')) throw error
+      await this.#streams.queue(call.queue) // a first call of this queue, and a delayed one
+      return publish()
+    })
+    if (record) await this.#ledger.put({ ...record, state: 'waiting', seq, moves: next.moves, changedAt: Date.now(), dueAt: undefined })
+    return done()
+  }
+
+  #handBack(msg: Msg, delayMs: number): void {
+    this.#js.post(msg.reply ?? '', `-NAK {"delay":${Math.ceil(delayMs) * NS}}`) // M1
+  }
+}

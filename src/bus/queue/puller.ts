@@ -1,0 +1,167 @@
+/**
+ * Puller: takes messages from a consumer, exactly as many as there are free slots.
+ * P1. What is asked for and what is held never exceed the capacity: nothing waits here while another copy is free.
+ * P2. A question lives for `PULL_MS`; one that is not answered by then is asked anew: whatever was the matter (409, 503, restart, new leader)
+ *     work goes on within 2 s.
+ * P3. stop() takes nothing more: what arrives meanwhile is handed back at once.
+ */
+import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats'
+import type { Log } from '../../log.ts'
+import type { Connection } from '../connection.ts'
+import type { Outbox } from '../outbox.ts'
+
+export interface PullerOptions {
+  connection: Connection
+  outbox: Outbox
+  stream: string
+  /** Makes sure that the consumer is there; returns its name. */
+  consumer: () => Promise<string>
+  /** How many messages may be held now; 0 while the queue is paused. */
+  capacity: () => number
+  receive: (msg: Msg) => void
+  log: Log
+}
+
+/** How long the server may wait for messages before it answers that there are none, ms. */
+const PULL_MS = 1_500
+const GRACE_MS = 400
+const TICK_MS = 250
+
+/** After a reconnect the copies first settle what they hold, lest it is given to another one. */
+const SETTLE_FIRST_MS = 500
+
+interface Pull {
+  reply: string
+  left: number
+  until: number
+}
+
+export class Puller {
+  readonly #options: PullerOptions
+  readonly #nc: NatsConnection
+  readonly #inbox = createInbox()
+  readonly #pulls: Pull[] = []
+  #subscription: Subscription | undefined
+  #timer: NodeJS.Timeout | undefined
+  #consumer = ''
+  #held = 0
+  #asked = 0
+  #number = 0
+  #reconnects = 0
+  #notBefore = 0
+  #pumping = false
+  #ensuring = false
+  #stopping = false
+
+  constructor(options: PullerOptions) {
+    this.#options = options
+    this.#nc = options.connection.nc
+  }
+
+  get held(): number {
+    return this.#held
+  }
+
+  /** Begins to pull. Rejects if the consumer cannot be made. */
+  async start(): Promise<void> {
+    this.#consumer = await this.#options.consumer()
+    this.#reconnects = this.#options.connection.reconnects
+    this.#subscription = this.#nc.subscribe(`${this.#inbox}.*`, {
+      callback: (error, msg) => {
+        if (!error) this.#receive(msg)
+      },
+    })
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.pump()
+  }
+
+  /** A message is held no more. All that are released in one turn of the event loop are asked for at once. */
+  release(): void {
+    this.#held--
+    if (this.#pumping) return
+    this.#pumping = true
+    setImmediate(() => {
+      this.#pumping = false
+      this.pump()
+    })
+  }
+
+  /** Asks for what is missing: a quarter of the capacity at least, lest every freed slot costs a question of its own. */
+  pump(): void {
+    const { connection, capacity, outbox, stream } = this.#options
+    if (this.#stopping || this.#ensuring || !connection.connected || Date.now() < this.#notBefore) return
+    const room = capacity()
+    const batch = room - this.#held - this.#asked
+    if (batch <= 0 || (this.#asked > 0 && batch < room / 4)) return
+    const pull = { reply: `${this.#inbox}.${++this.#number}`, left: batch, until: Date.now() + PULL_MS + GRACE_MS }
+    this.#pulls.push(pull)
+    this.#asked += batch
+    outbox.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, `{"batch":${batch},"expires":${PULL_MS}000000}`, {
+      reply: pull.reply,
+    })
+  }
+
+  /** P3. Resolves when nothing more can arrive. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    clearInterval(this.#timer)
+    if (!this.#nc.isClosed()) await this.#subscription?.drain()
+  }
+
+  #receive(msg: Msg): void {
+    if (!msg.reply) return this.#status(msg)
+    if (this.#stopping) return void this.#options.outbox.publish(msg.reply, '-NAK')
+    const [pull] = this.#pulls // the server serves them in their order
+    if (pull) {
+      this.#asked--
+      if (--pull.left === 0) this.#pulls.shift()
+    }
+    this.#held++
+    this.#options.receive(msg)
+  }
+
+  /** A question has ended: 404 and 408 because there is nothing, others because something is the matter (NATS ADR-9, ADR-13). */
+  #status(msg: Msg): void {
+    const code = msg.headers?.code ?? 0
+    if (code === 100) return // a heartbeat
+    this.#forget((pull) => pull.reply === msg.subject)
+    if (code === 404 || code === 408) return this.pump()
+    this.#options.log.debug({ code, reason: msg.headers?.description }, 'the consumer of the queue does not answer, trying again')
+    void this.#ensure()
+  }
+
+  /** P2. */
+  #tick(): void {
+    const { connection } = this.#options
+    const now = Date.now()
+    if (connection.reconnects !== this.#reconnects) {
+      this.#reconnects = connection.reconnects
+      this.#notBefore = now + SETTLE_FIRST_MS
+      this.#forget(() => true)
+    }
+    this.#forget((pull) => pull.until < now)
+    this.pump()
+  }
+
+  #forget(test: (pull: Pull) => boolean): void {
+    for (let i = this.#pulls.length - 1; i >= 0; i--) {
+      const pull = this.#pulls[i]
+      if (!pull || !test(pull)) continue
+      this.#asked -= pull.left
+      this.#pulls.splice(i, 1)
+    }
+  }
+
+  async #ensure(): Promise<void> {
+    if (this.#ensuring) return
+    this.#ensuring = true
+    try {
+      this.#consumer = await this.#options.consumer()
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'the consumer of the queue cannot be had, trying again')
+    }
+    this.#notBefore = Date.now() + TICK_MS // the tick asks again
+    this.#ensuring = false
+  }
+}

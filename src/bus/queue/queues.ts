@@ -1,0 +1,96 @@
+/**
+ * Queues: everything durable about calls, for one connection. It introduces the parts to each other; nothing is made before it is needed.
+ */
+import type { NatsConnection } from 'nats'
+import type { Log } from '../../log.ts'
+import type { CallHandler } from '../bus.ts'
+import type { Caller } from '../caller.ts'
+import type { Connection } from '../connection.ts'
+import { JetStream } from '../jetstream.ts'
+import type { Outbox } from '../outbox.ts'
+import { Admin } from './admin.ts'
+import { type Consumer, SharedConsumer } from './consumer.ts'
+import { Control } from './control.ts'
+import type { QueueDeps } from './deps.ts'
+import { HeldTable, sharedHeld } from './held.ts'
+import { Janitor } from './janitor.ts'
+import { Keeper } from './keeper.ts'
+import { Leadership } from './leadership.ts'
+import { Ledger } from './ledger.ts'
+import { Mover } from './mover.ts'
+import { isSequenced, type QueuePolicy } from './policy.ts'
+import { type EnqueueOptions, Producer } from './producer.ts'
+import { SequencedConsumer } from './sequenced.ts'
+import { type StreamSettings, Streams } from './streams.ts'
+
+export interface QueuesOptions extends StreamSettings {
+  /** Memory shared with a thread whose `Keeper` keeps held calls alive; without it, this thread does. */
+  held?: SharedArrayBuffer | undefined
+}
+
+/** Default expiry of the calls of a queue that nobody here knows. */
+const UNKNOWN_QUEUE_EXPIRES_MS = 7 * 86_400_000
+
+export class Queues {
+  readonly admin: Admin
+  readonly #deps: QueueDeps
+  readonly #producer: Producer
+  readonly #mover: Mover
+  readonly #janitor: Janitor
+  readonly #policies = new Map<string, () => QueuePolicy>()
+  readonly #keeper: Keeper | undefined
+  #background: Promise<void> | undefined
+  #nonces = 0
+
+  constructor(id: string, nc: NatsConnection, connection: Connection, outbox: Outbox, caller: Caller, log: Log, options: QueuesOptions) {
+    const js = new JetStream(caller)
+    const streams = new Streams(js, options)
+    const ledger = new Ledger(js)
+    const control = new Control(js, nc)
+    const leadership = new Leadership(nc, caller, streams)
+    const table = options.held ?? sharedHeld()
+    if (!options.held) {
+      this.#keeper = new Keeper(js, log)
+      this.#keeper.watch(table)
+    }
+    this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), log, id }
+    this.#producer = new Producer(js, streams, ledger, control, () => `${id}.${++this.#nonces}`)
+    this.#mover = new Mover(js, streams, ledger, connection, outbox, log)
+    this.#janitor = new Janitor(js, streams, log, (queue) => this.#policies.get(queue)?.().expiresMs ?? UNKNOWN_QUEUE_EXPIRES_MS)
+    this.admin = new Admin(js, streams, ledger, control, leadership)
+  }
+
+  /** See `Bus.enqueue`. */
+  enqueue(queue: string, cage: string, module: string, method: string, args: unknown[], options: EnqueueOptions): Promise<string> {
+    return this.#producer.enqueue(queue, cage, module, method, args, options)
+  }
+
+  /** See `Bus.consume`. */
+  async consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer> {
+    await this.#deps.streams.shared(policy().dedupMs)
+    await this.#deps.control.follow()
+    const consumer = new (isSequenced(policy()) ? SequencedConsumer : SharedConsumer)(this.#deps, queue, cage, policy, handler)
+    await consumer.start()
+    this.#policies.set(queue, policy)
+    this.#background ??= this.#startBackground()
+    await this.#background
+    return consumer
+  }
+
+  /** Ends what runs besides the consumers, which their owners stop. */
+  async close(): Promise<void> {
+    this.#janitor.stop()
+    this.#keeper?.close()
+    if (this.#background) await this.#mover.stop()
+  }
+
+  async #startBackground(): Promise<void> {
+    try {
+      await this.#mover.start()
+      this.#janitor.start()
+    } catch (error) {
+      this.#background = undefined
+      throw error
+    }
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * Sequenced consumer: one copy of the cage hands out all calls of a queue, because their order or their number over all copies matters.
+ * The other copies stand by (leadership.ts).
+ * Z1. It takes calls ahead, up to `WINDOW`: a lane that waits keeps no other one waiting.
+ * Z2. What it has taken stays its own until it ends or leads no more: order outlives failures, and a new leader begins with the oldest.
+ */
+import type { Msg, Subscription } from 'nats'
+import type { CallHandler } from '../bus.ts'
+import { deliveryOf, isCode } from '../jetstream.ts'
+import { type Consumer, followCancellations } from './consumer.ts'
+import type { QueueDeps } from './deps.ts'
+import { Executor } from './executor.ts'
+import { Lanes, type Waiting } from './lanes.ts'
+import { decodeCall, streamOf } from './message.ts'
+import type { QueuePolicy } from './policy.ts'
+import { Puller } from './puller.ts'
+
+/** Calls that are taken ahead (Z1), and what they may take together. */
+const WINDOW = 10_000
+const WINDOW_BYTES = 64 * 2 ** 20
+
+const STAND_BY_MS = 1_000
+
+interface Item extends Waiting {
+  msg: Msg
+}
+
+export class SequencedConsumer implements Consumer {
+  readonly #deps: QueueDeps
+  readonly #queue: string
+  readonly #cage: string
+  readonly #policy: () => QueuePolicy
+  readonly #executor: Executor
+  readonly #name: string
+  readonly #running = new Set<Promise<void>>()
+  #lanes: Lanes<Item>
+  #bytes = 0
+  #puller: Puller | undefined
+  #endLead: (() => void) | undefined
+  #subscription: Subscription | undefined
+  #unlisten: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #standby: NodeJS.Timeout | undefined
+  #changing: Promise<void> = Promise.resolve()
+  #stopping = false
+
+  constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
+    const { js, ledger, held, log } = deps
+    this.#deps = deps
+    this.#queue = queue
+    this.#cage = cage
+    this.#policy = policy
+    this.#name = `${cage}-${deps.id}`
+    this.#lanes = new Lanes(rules(policy()))
+    this.#executor = new Executor({
+      js,
+      ledger,
+      held,
+      handler,
+      policy,
+      log,
+      sequenced: true,
+      inPlace: () => policy().ordered !== undefined,
+    })
+  }
+
+  async start(): Promise<void> {
+    const { nc, streams, control } = this.#deps
+    await streams.queue(this.#queue, this.#policy().maxBytes)
+    this.#subscription = followCancellations(nc, this.#cage, this.#executor)
+    this.#unlisten = control.onChange(() => this.reconfigure())
+    await this.#tryToLead()
+  }
+
+  reconfigure(): void {
+    this.#lanes.setRules(rules(this.#policy()))
+    this.#puller?.pump()
+    this.#pump()
+  }
+
+  /** What runs ends; what was only taken goes to the next leader. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    clearTimeout(this.#standby)
+    this.#unlisten?.()
+    await this.#changing
+    const led = this.#puller !== undefined
+    await this.#standDown()
+    await this.#subscription?.drain()
+    if (led) await this.#deps.streams.deleteConsumer(this.#queue, this.#name).catch(() => {}) // the next one finds that nobody answers
+  }
+
+  async #tryToLead(): Promise<void> {
+    const { leadership, log } = this.#deps
+    if (await leadership.claim(this.#queue, this.#cage, this.#name, WINDOW)) {
+      if (!this.#stopping) await this.#lead()
+      return
+    }
+    log.debug({ queue: this.#queue }, 'another copy hands out the calls of the queue')
+    this.#standByAgain()
+  }
+
+  #standByAgain(): void {
+    if (this.#stopping) return
+    this.#standby = setTimeout(() => {
+      this.#changing = this.#tryToLead().catch((error: unknown) => {
+        this.#deps.log.debug({ err: error, queue: this.#queue }, 'the queue cannot be looked at, trying again')
+        this.#standByAgain()
+      })
+    }, STAND_BY_MS)
+  }
+
+  async #lead(): Promise<void> {
+    const { connection, outbox, control, leadership, log } = this.#deps
+    this.#lanes = new Lanes(rules(this.#policy()))
+    this.#bytes = 0
+    const puller = new Puller({
+      connection,
+      outbox,
+      stream: streamOf(this.#queue),
+      consumer: () => this.#keep(),
+      capacity: () => (control.of(this.#queue).mode === 'paused' || this.#bytes > WINDOW_BYTES ? 0 : WINDOW),
+      receive: (msg) => this.#receive(msg),
+      log,
+    })
+    this.#puller = puller
+    this.#endLead = leadership.answer(this.#name, () => ({ lanes: this.#lanes.info(Date.now(), 100), running: this.#running.size }))
+    await puller.start()
+    log.info({ queue: this.#queue }, 'this copy hands out the calls of the queue')
+  }
+
+  /** Still leading? The consumer that is there, or made again, is ours. */
+  async #keep(): Promise<string> {
+    if (await this.#deps.streams.ownConsumer(this.#queue, this.#cage, this.#name, WINDOW)) return this.#name
+    this.#deps.log.warn({ queue: this.#queue }, 'another copy has taken the queue over')
+    this.#changing = this.#standDown().then(() => this.#standByAgain())
+    return this.#name
+  }
+
+  async #standDown(): Promise<void> {
+    const puller = this.#puller
+    this.#puller = undefined
+    this.#endLead?.()
+    clearTimeout(this.#timer)
+    await puller?.stop()
+    await Promise.all(this.#running)
+  }
+
+  #receive(msg: Msg): void {
+    this.#bytes += msg.data.length
+    this.#lanes.add({ ...placeOf(msg, this.#policy()), msg })
+    this.#pump()
+  }
+
+  #pump(): void {
+    clearTimeout(this.#timer)
+    if (!this.#puller || this.#deps.control.of(this.#queue).mode === 'paused') return
+    const now = Date.now()
+    while (this.#running.size < this.#policy().concurrency) {
+      const item = this.#lanes.take(now)
+      if (!item) break
+      const done: Promise<void> = this.#run(item, this.#puller, this.#lanes).finally(() => {
+        this.#running.delete(done)
+        this.#pump()
+      })
+      this.#running.add(done)
+    }
+    const nextAt = this.#lanes.nextAt(now)
+    if (nextAt !== undefined) this.#timer = setTimeout(() => this.#pump(), Math.min(nextAt - now, 2 ** 31 - 1)) // Node's longest timer
+  }
+
+  async #run(item: Item, puller: Puller, lanes: Lanes<Item>): Promise<void> {
+    const againAt = await this.#executor.execute(item.msg, deliveryOf(item.msg), () => {})
+    lanes.ended(item, againAt)
+    if (againAt !== undefined || lanes !== this.#lanes) return
+    this.#bytes -= item.msg.data.length
+    puller.release()
+  }
+}
+
+/** Where a call waits, and what its limit goes by. */
+function placeOf(msg: Msg, { ordered, limits }: QueuePolicy): Waiting {
+  const [, , , module, method] = msg.subject.split('.')
+  const key = keyOf(msg)
+  const own = `${msg.reply}` // a call without a key waits for no other
+  const limit = limits?.key === 'method' ? `${module}.${method}` : limits?.key === 'key' ? (key ?? own) : ''
+  const lane = ordered === 'cage' ? '' : ordered === 'key' ? (key ?? own) : limit
+  return { lane, limit }
+}
+
+function keyOf(msg: Msg): string | undefined {
+  try {
+    const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
+    return decodeCall({ subject: msg.subject, data: msg.data, time: 0, header }).key
+  } catch (error) {
+    if (isCode(error, 'INVALID_ARGUMENT')) return undefined // the executor buries it
+    throw error
+  }
+}
+
+function rules({ ordered, limits }: QueuePolicy): ConstructorParameters<typeof Lanes>[0] {
+  const { key: _, ...rest } = limits ?? {}
+  return { ordered: ordered !== undefined, limits: rest }
+}

@@ -1,0 +1,124 @@
+/**
+ * Streams and consumers of the queues: what they are called, and how they are made.
+ * W1. A queue's stream is a work queue: a message is there until it is done, and each belongs to exactly one consumer.
+ * W2. The consumer of (queue, cage, priority) is shared by all copies of the cage and named after it. In a sequenced queue it belongs to one
+ *     copy, under a name of that copy's own: a work queue refuses a second consumer of the same calls, so whoever has it leads, on one
+ *     server and on a cluster.
+ */
+import type { ConsumerInfo } from 'nats'
+import { isCode, type JetStream, NS, type Wanted } from '../jetstream.ts'
+import { filterOf, type Priority, STREAMS, streamOf } from './message.ts'
+
+/** Without a sign of life for so long a call is given to another copy; `Keeper` gives one every second. */
+export const ACK_WAIT_MS: number = 5_000
+
+/** Within it the server itself drops a repeated publication. */
+const DUPLICATE_WINDOW_MS = 120_000
+
+/** How long dead letters are kept. */
+const DEAD_LETTERS_MS = 30 * 86_400_000
+
+/** Settings of all streams that an engineer may choose. */
+export interface StreamSettings {
+  /** Copies of each stream in a cluster of NATS servers: 1, 3 or 5. */
+  replicas?: number | undefined
+}
+
+export class Streams {
+  readonly js: JetStream
+  readonly #replicas: { num_replicas?: number }
+
+  constructor(js: JetStream, { replicas }: StreamSettings) {
+    this.js = js
+    this.#replicas = replicas === undefined ? {} : { num_replicas: replicas }
+  }
+
+  /** The stream of a queue (W1). */
+  async queue(name: string, maxBytes?: number): Promise<void> {
+    const limit = maxBytes === undefined ? {} : { max_bytes: maxBytes }
+    await this.#workQueue(streamOf(name), `queue.${name}.>`, limit)
+  }
+
+  /** What all queues share: delayed calls, dead letters, the ledger, and what is said of queues. Known ids are kept for `dedupMs` at least. */
+  async shared(dedupMs: number): Promise<void> {
+    const kept = (await this.js.streamInfo(STREAMS.calls))?.config.max_age ?? 0
+    await Promise.all([
+      this.#workQueue(STREAMS.delayed, 'delayed.>', {}),
+      this.#limits(STREAMS.dead, 'dead.>', { max_age: DEAD_LETTERS_MS * NS, duplicate_window: DUPLICATE_WINDOW_MS * NS }),
+      this.#limits(STREAMS.calls, 'call.>', { max_age: Math.max(kept, dedupMs * NS), max_msgs_per_subject: 1 }),
+      this.#limits(STREAMS.queues, 'queues.>', { max_msgs_per_subject: 1 }),
+    ])
+  }
+
+  /** The consumer that all copies of a cage share (W2). */
+  async sharedConsumer(queue: string, cage: string, priority: Priority, maxAckPending: number): Promise<string> {
+    const name = priority === 'high' ? `${cage}_high` : cage
+    const config = { ...consumer(name, filterOf(queue, cage, priority)), ack_wait: ACK_WAIT_MS * NS, max_ack_pending: maxAckPending }
+    await this.js.ensureConsumer(streamOf(queue), config)
+    return name
+  }
+
+  /** The consumer of one copy; false if another one has it (W2). Its calls are held for as long as it lives. */
+  async ownConsumer(queue: string, cage: string, name: string, maxAckPending: number): Promise<boolean> {
+    const config = { ...consumer(name, filterOf(queue, cage, 'all')), ack_wait: FOR_EVER_MS * NS, max_ack_pending: maxAckPending }
+    try {
+      await this.js.ensureConsumer(streamOf(queue), config)
+      return true
+    } catch (error) {
+      if (isCode(error, 'CONFLICT')) return false
+      throw error
+    }
+  }
+
+  /** The consumer of the delayed calls: the server hands each out when its delay is over. */
+  async delayedConsumer(): Promise<string> {
+    const config = { ...consumer('mover', 'delayed.>'), ack_wait: 3_000 * NS, max_ack_pending: -1 }
+    await this.js.ensureConsumer(STREAMS.delayed, config)
+    return config.durable_name
+  }
+
+  /** All consumers of a queue. */
+  async consumers(queue: string): Promise<ConsumerInfo[]> {
+    const found: ConsumerInfo[] = []
+    for (;;) {
+      const page = await this.js.api<{ total: number; consumers: ConsumerInfo[] | null }>(`CONSUMER.LIST.${streamOf(queue)}`, {
+        offset: found.length,
+      })
+      found.push(...(page.consumers ?? []))
+      if (found.length >= page.total || !page.consumers?.length) return found
+    }
+  }
+
+  /** The names of all queues. */
+  async queues(): Promise<string[]> {
+    const found: string[] = []
+    for (let offset = 0; ; ) {
+      const page = await this.js.api<{ total: number; streams: string[] | null }>('STREAM.NAMES', { offset, subject: 'queue.>' })
+      const names = page.streams ?? []
+      found.push(...names.filter((name) => name.startsWith(streamOf(''))).map((name) => name.slice(streamOf('').length)))
+      offset += names.length
+      if (offset >= page.total || names.length === 0) return found.sort()
+    }
+  }
+
+  async deleteConsumer(queue: string, name: string): Promise<void> {
+    await this.js.api(`CONSUMER.DELETE.${streamOf(queue)}.${name}`).catch((error: unknown) => {
+      if (!isCode(error, 'NOT_FOUND')) throw error
+    })
+  }
+
+  async #workQueue(name: string, subject: string, limit: Wanted): Promise<void> {
+    const config = { name, subjects: [subject], retention: 'workqueue', discard: 'new', duplicate_window: DUPLICATE_WINDOW_MS * NS }
+    await this.js.ensureStream({ ...config, ...limit, ...this.#replicas })
+  }
+
+  async #limits(name: string, subject: string, config: Wanted): Promise<void> {
+    await this.js.ensureStream({ name, subjects: [subject], ...config, ...this.#replicas })
+  }
+}
+
+const FOR_EVER_MS = 30 * 86_400_000
+
+function consumer(name: string, filter: string): Wanted & { durable_name: string } {
+  return { durable_name: name, filter_subject: filter, ack_policy: 'explicit', max_deliver: -1 }
+}
