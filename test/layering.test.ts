@@ -107,16 +107,16 @@ type J = typeof import('./j.ts')`
 })
 
 test('layering: the bus knows no actors and no adapters', () => {
-  const known = isUnder('src/bus', 'src/errors.ts', 'src/log.ts', 'src/ticker.ts', 'src/bag.ts', 'src/names.ts')
+  const known = isUnder('src/bus', 'src/errors.ts', 'src/log.ts', 'src/ticker.ts', 'src/bag.ts', 'src/names.ts', 'src/json.ts')
   assert.deepEqual(
     offences(from('src/bus').filter(isOurs), ({ target }) => known(target)),
     [],
   )
 })
 
-test('layering: an adapter knows its contract, errors, names and the shape of a log, and its own folder', () => {
+test('layering: an adapter knows its contract, errors, names, JSON and the shape of a log, and its own folder', () => {
   const adapters = from('src/adapters').filter(({ file }) => file !== 'src/adapters/registry.ts')
-  const contract = isUnder('src/adapters/adapter.ts', 'src/errors.ts', 'src/names.ts')
+  const contract = isUnder('src/adapters/adapter.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts')
   const own = ({ file, target }: Import): boolean => dirname(file) !== 'src/adapters' && target.startsWith(`${dirname(file)}/`)
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)
   assert.deepEqual(offences(adapters.filter(isOurs), allowed), [])

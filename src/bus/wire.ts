@@ -7,6 +7,7 @@
  */
 import { addExtension, Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import { CageError, type ErrorBody } from '../errors.ts'
+import { jsonValue } from '../json.ts'
 import type { RequestInfo } from './bus.ts'
 
 /** `envelope` is the MessagePack of our own nodes, which also tells a Map from an object. */
@@ -96,16 +97,6 @@ export function decodeBody(data: Uint8Array): unknown {
   } catch {
     return undefined // a foreign service's error body may be anything; its headers say what is needed
   }
-}
-
-/** JSON for values that JSON lacks: exact or as text, never a throw. */
-export function jsonValue(this: unknown, key: string, value: unknown): unknown {
-  const original = typeof this === 'object' && this !== null ? (this as Record<string, unknown>)[key] : value // before toJSON
-  if (original instanceof Uint8Array) return Buffer.from(original.buffer, original.byteOffset, original.length).toString('base64')
-  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString()
-  if (value instanceof Map) return Object.fromEntries(value)
-  if (value instanceof Set) return [...value]
-  return value
 }
 
 function decodeEnvelope(data: Uint8Array): Question {
