@@ -15,7 +15,7 @@ import type { Log } from '../log.ts'
 import { isName } from '../names.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
-import { InterfaceActor } from './interface.ts'
+import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { Supervisor } from './supervisor.ts'
 import { makeVersion, type Version } from './version.ts'
@@ -256,20 +256,15 @@ export class Cage {
 
   #interfaceHost(name: string): InterfaceHost {
     const { bus, log, dataDir, cage } = this.#host
-    return {
+    return interfaceHost({
+      bus,
+      cage,
       name,
       log: log.child({ interface: name }),
-      timeoutMs: this.#settings.timeoutMs,
       dataDir: join(dataDir, 'interfaces', cage, name),
-      call: (target, args, options = {}) => {
-        const path = target.split('.')
-        const [method = '', module = '', owner = cage] = path.reverse()
-        const deadline = Date.now() + (options.timeoutMs ?? this.#settings.timeoutMs)
-        const parameters = { interface: name, protocol: options.protocol ?? 'unknown' }
-        const request = { id: options.requestId ?? this.#newRequestId(), traceparent: options.traceparent, parameters }
-        return bus.call(owner, module, method, args, options.signal ? { deadline, request, signal: options.signal } : { deadline, request })
-      },
-    }
+      timeoutMs: () => this.#settings.timeoutMs,
+      newRequestId: () => this.#newRequestId(),
+    })
   }
 
   #newRequestId(): string {

@@ -1,5 +1,9 @@
-/** Interface: an inbound adapter as a supervised child. A failing start is the supervisor's to repeat. */
-import type { Listener } from '../adapters/adapter.ts'
+/**
+ * Interface: an inbound adapter as a supervised child. A failing start is the supervisor's to repeat.
+ * I1. One that is told to stop while it starts is stopped as soon as it has started.
+ */
+import type { InterfaceHost, Listener } from '../adapters/adapter.ts'
+import type { Bus, CallOptions } from '../bus/bus.ts'
 import type { Log } from '../log.ts'
 import type { Child } from './supervisor.ts'
 
@@ -8,6 +12,7 @@ export class InterfaceActor implements Child {
   readonly restart = 'permanent'
   readonly #listen: () => Promise<Listener>
   readonly #log: Log
+  #starting: Promise<Listener> | undefined
   #listener: Listener | undefined
 
   constructor(id: string, listen: () => Promise<Listener>, log: Log) {
@@ -21,11 +26,55 @@ export class InterfaceActor implements Child {
   }
 
   async start(): Promise<void> {
-    this.#listener = await this.#listen()
+    this.#listener = undefined
+    this.#starting = this.#listen()
+    this.#listener = await this.#starting
     this.#log.info({ interface: this.id, address: this.#listener.address }, 'interface listens')
   }
 
   async stop(): Promise<void> {
-    await this.#listener?.stop()
+    const listener = await this.#starting?.catch(() => undefined) // a start that failed has left nothing to stop
+    await listener?.stop()
+  }
+}
+
+/** What an interface's host is made of. */
+export interface InterfaceSource {
+  readonly bus: Bus
+  readonly cage: string
+  /** The interface's name. */
+  readonly name: string
+  readonly log: Log
+  readonly dataDir: string
+  /** The cage's default deadline, ms; read at each use. */
+  readonly timeoutMs: () => number
+  readonly newRequestId: () => string
+}
+
+/** The host of an interface: its calls go over the bus. */
+export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newRequestId }: InterfaceSource): InterfaceHost {
+  const targets = new Map<string, [cage: string, module: string, method: string]>()
+  const parsed = (target: string): [string, string, string] => {
+    const [method = '', module = '', owner = cage] = target.split('.').reverse()
+    const path: [string, string, string] = [owner, module, method]
+    targets.set(target, path)
+    return path
+  }
+  return {
+    name,
+    log,
+    dataDir,
+    newRequestId,
+    get timeoutMs() {
+      return timeoutMs()
+    },
+    call(target, args, { timeoutMs: limitMs = timeoutMs(), owner, requestId = newRequestId(), traceparent, protocol = 'unknown' } = {}) {
+      const [callee, module, method] = targets.get(target) ?? parsed(target)
+      const request = { id: requestId, traceparent, parameters: { interface: name, protocol } }
+      const options: CallOptions = { deadline: Date.now() + limitMs, request }
+      if (owner) options.owner = owner
+      return bus.call(callee, module, method, args, options)
+    },
+    cancel: (owner) => bus.cancel(owner),
   }
 }

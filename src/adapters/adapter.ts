@@ -1,9 +1,13 @@
 /**
  * The contract between the runtime and a protocol. An adapter knows this file and its driver, neither bus nor actors.
- * A1. `listen` resolves once the world can reach the interface, and rejects if it cannot (port taken, server down): the
- *     cage goes on and tries again with back-off.
- * A2. `host.call` never leaves the adapter waiting past `timeoutMs`: it resolves, or rejects with a CageError.
+ * A1. `listen` resolves once the world can reach the interface. If it cannot (port taken, server down) it rejects and leaves
+ *     nothing behind: the cage goes on and tries again with back-off.
+ * A2. `host.call` never leaves the adapter waiting past `timeoutMs`: it resolves, or rejects with a CageError, which becomes
+ *     whatever the protocol has for it.
  * A3. `stop` takes no new work, lets what runs end, and resolves; it is idempotent.
+ * A4. `done` rejects if the interface dies by itself, and resolves after `stop`.
+ * A5. An outside caller that goes away cancels its calls: `host.cancel`.
+ * test/adapters/conformance.ts holds every adapter to it.
  */
 import type { ZodType } from 'zod'
 import type { Log } from '../log.ts'
@@ -15,24 +19,28 @@ export interface InterfaceHost {
   readonly log: Log
   /** The cage's default deadline, ms. */
   readonly timeoutMs: number
-  /** A directory of the cage's own for files made at run time (certificates). */
+  /** A directory of its own for files made at run time (certificates). The copies of a cage on a machine share it. */
   readonly dataDir: string
   /** Calls `module.method` of this cage, or `cage.module.method`, over the bus. */
   call(target: string, args: unknown[], options?: InterfaceCallOptions): Promise<unknown>
+  /** Cancels the calls of an owner: they reject with CANCELLED, and their callees' signals fire. */
+  cancel(owner: object): void
+  /** An id for a request that comes without one. */
+  newRequestId(): string
 }
 
 /** How one call of an interface is made. */
 export interface InterfaceCallOptions {
   /** Default: the cage's. */
-  timeoutMs?: number
-  /** Aborted when the outside caller goes away: the call is cancelled, its callee's signal fires. */
-  signal?: AbortSignal
+  timeoutMs?: number | undefined
+  /** Whom the call is made for, e.g. the outside request: `cancel` ends all calls of one owner. */
+  owner?: object | undefined
   /** Becomes `ctx.request.id`. Default: a new one. */
-  requestId?: string
+  requestId?: string | undefined
   /** W3C trace context of the outside request. */
-  traceparent?: string
+  traceparent?: string | undefined
   /** Becomes `ctx.request.protocol`, e.g. `http`. */
-  protocol?: string
+  protocol?: string | undefined
 }
 
 /** A running interface. */
@@ -40,7 +48,6 @@ export interface Listener {
   /** Where it can be reached, for the log: `http://127.0.0.1:8080`. */
   readonly address: string
   stop(): Promise<void>
-  /** Rejects when the interface dies by itself; never resolves before `stop`. */
   readonly done: Promise<void>
 }
 
