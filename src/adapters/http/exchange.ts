@@ -1,0 +1,75 @@
+/**
+ * Exchange: a request becomes one call, and its outcome the response.
+ * X1. Whatever happens, there is one response: a value, the handler's answer, or a failure with its status.
+ * X2. A failure that is the interface's own or its handler's mistake is logged; what a callee answers is logged by the callee.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { CageError } from '../../errors.ts'
+import { jsonValue } from '../../json.ts'
+import type { InterfaceHost } from '../adapter.ts'
+import { failureOf, refusalOf } from './failure.ts'
+import type { HttpOptions } from './options.ts'
+import { argumentsOf, callOptions, pathOf, wholeRequest } from './request.ts'
+import { sendResponse, sendValue } from './response.ts'
+import { allowedMethods, type Route } from './routes.ts'
+
+type Answer = (request: FastifyRequest, reply: FastifyReply) => void
+
+export class Exchange {
+  readonly #host: InterfaceHost
+  readonly #options: HttpOptions
+
+  constructor(options: HttpOptions, host: InterfaceHost) {
+    this.#options = options
+    this.#host = host
+  }
+
+  /** What answers a route's requests: a method that gets arguments and returns a value. */
+  route(route: Route, target: string): Answer {
+    return (request, reply) => void this.#exchange(request, reply, target, (given) => argumentsOf(route, given), sendValue)
+  }
+
+  /** What answers all other requests: a method that gets the whole request and returns a whole response. */
+  handler(target: string): Answer {
+    const mutual = this.#options.tls?.clientCaFile !== undefined
+    return (request, reply) => void this.#exchange(request, reply, target, (given) => [wholeRequest(given, mutual)], sendResponse)
+  }
+
+  /** What answers all other requests where there is no handler: 404, or 405 for a path that a route knows. */
+  nothing(routes: readonly Route[]): Answer {
+    return (request, reply) => {
+      const path = pathOf(request)
+      const allowed = allowedMethods(routes, path)
+      if (allowed.length === 0) return this.fail(reply, new CageError('NOT_FOUND', 'there is nothing at this path'))
+      reply.header('allow', allowed.join(', '))
+      this.fail(reply, new CageError('METHOD_NOT_ALLOWED', `the path does not take ${request.method}`))
+    }
+  }
+
+  /** Answers with a failure (X1). */
+  fail(reply: FastifyReply, thrown: unknown): void {
+    if (reply.raw.destroyed) return // the client has gone away
+    const error = thrown instanceof CageError ? thrown : refusalOf(thrown)
+    if (error !== thrown && error.code === 'INTERNAL') this.#host.log.error({ err: thrown }, 'a request cannot be answered')
+    const { status, headers, body } = failureOf(error, this.#options.statuses)
+    reply.code(status).headers(headers).header('content-type', 'application/json; charset=utf-8')
+    reply.send(JSON.stringify(body, jsonValue))
+  }
+
+  async #exchange(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    target: string,
+    argumentsFor: (request: FastifyRequest) => unknown[],
+    send: (reply: FastifyReply, result: unknown, compress: boolean) => void,
+  ): Promise<void> {
+    const host = this.#host
+    try {
+      const options = callOptions(request, this.#options.timeoutMs ?? host.timeoutMs, host.newRequestId)
+      reply.header('request-id', options.requestId)
+      send(reply, await host.call(target, argumentsFor(request), options), this.#options.gzip)
+    } catch (error) {
+      this.fail(reply, error)
+    }
+  }
+}
