@@ -9,6 +9,7 @@ declare module 'menagerie' {
     sample: {
       counter: typeof import('./sample/counter.ts')
       greeter: typeof import('./sample/greeter.ts')
+      pages: typeof import('./sample/pages.ts')
     }
   }
 }

@@ -1,6 +1,9 @@
 import { defineCage } from 'menagerie'
 
-const routes = { 'GET /hello/:name': 'greeter.hello' }
+const routes = {
+  'GET /hello/:name': 'greeter.hello',
+  'GET /welcome/:name': 'greeter.welcome',
+}
 
 export default defineCage({
   interfaces: {
