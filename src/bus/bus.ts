@@ -130,8 +130,11 @@ export interface Bus {
 
 /** Keeps the queued calls alive that workers hold, from a thread that runs no user code. */
 export interface CallKeeper {
-  watch(held: SharedArrayBuffer): void
-  /** The worker has ended: its calls are given out again, those of the culprit with a note. */
-  handBack(held: SharedArrayBuffer, culprit: Culprit): Promise<void>
+  /** Memory for what one worker holds, watched from now on. */
+  table(): SharedArrayBuffer
+  /** The table's worker has ended: its calls are given out again, those of the culprit with a note. */
+  handBack(table: SharedArrayBuffer, culprit: Culprit): Promise<void>
+  /** Connects; until then nothing is kept alive. */
+  connect(): void
   close(): Promise<void>
 }

@@ -5,12 +5,11 @@
  * R3. A late or foreign reply is counted and dropped.
  * R4. No timer, stack trace or subscription per call: one ticker sweeps all deadlines.
  */
-import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
+import { createInbox, type Msg, type NatsConnection } from 'nats'
 import { CageError, CODES } from '../errors.ts'
 import { Ticker } from '../ticker.ts'
 import type { CallOptions } from './bus.ts'
 import type { Connection } from './connection.ts'
-import type { Headers } from './jetstream.ts'
 import type { Outbox } from './outbox.ts'
 import { callSubject, cancelSubject, isCallSubject } from './subjects.ts'
 import { decodeBody, decodeResult, encodeEnvelope } from './wire.ts'
@@ -62,7 +61,7 @@ export class Caller {
   }
 
   get connected(): boolean {
-    return this.#connection.connected
+    return this.#connection.connected && !this.#nc.isClosed()
   }
 
   /** See `Bus.call`. */
@@ -73,16 +72,15 @@ export class Caller {
       if (timeoutMs <= 0) return reject(late(subject))
       if (options.signal?.aborted) return reject(cancelled(subject))
       const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined, raw: false }
-      let slot: Slot | undefined
+      let slot: Slot
       try {
         this.#check(subject)
         const data = encodeEnvelope(args, timeoutMs, options.request)
         checkSize(this.#nc, `the arguments of ${subject}`, data)
         slot = this.#take(waiting)
-        this.#outbox.publish(subject, data, slot)
+        this.#outbox.publish(subject, data, slot.reply)
       } catch (error) {
-        if (slot) this.#release(slot)
-        return reject(sendError(subject, error))
+        return reject(error)
       }
       if (options.signal) this.#watch(slot, waiting, options.signal)
       this.#ticker.wake()
@@ -90,29 +88,27 @@ export class Caller {
   }
 
   /** Sends bytes and resolves with the message that comes back: for JetStream's own API. Rejects as `call` does. */
-  request(subject: string, data: Uint8Array, deadline: number, headers?: Headers): Promise<Msg> {
+  request(subject: string, data: Uint8Array, deadline: number, headers?: Uint8Array): Promise<Msg> {
     return new Promise((resolve, reject) => {
       const options = { deadline, request: NO_REQUEST }
       const settle = (msg: unknown): void => resolve(msg as Msg) // raw: it is one
       const waiting: Waiting = { cage: '', subject, options, resolve: settle, reject, onAbort: undefined, raw: true }
-      let slot: Slot | undefined
       try {
-        if (!this.#connection.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be reached: the bus is away`)
-        const block = headers?.encode()
-        checkSize(this.#nc, subject, data, block?.length)
-        slot = this.#take(waiting)
-        this.#outbox.publish(subject, data, block ? { reply: slot.reply, headers: headers as unknown as MsgHdrs } : slot) // nats.js asks it for encode() only
+        if (!this.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be reached: the bus is away`)
+        checkSize(this.#nc, subject, data, headers?.length)
+        const { reply } = this.#take(waiting)
+        if (headers) this.#outbox.publishWithHeaders(subject, headers, data, reply)
+        else this.#outbox.publish(subject, data, reply)
       } catch (error) {
-        if (slot) this.#release(slot)
-        return reject(sendError(subject, error))
+        return reject(error)
       }
       this.#ticker.wake()
     })
   }
 
-  /** Sends text, at most once. */
-  send(subject: string, text: string): void {
-    if (this.#connection.connected) this.#outbox.publish(subject, text)
+  /** Sends bytes, at most once. */
+  send(subject: string, data: Uint8Array, reply?: string): void {
+    if (this.connected) this.#outbox.publish(subject, data, reply)
   }
 
   /** See `Bus.post`. */
@@ -121,11 +117,7 @@ export class Caller {
     this.#check(subject)
     const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request)
     checkSize(this.#nc, `the arguments of ${subject}`, data)
-    try {
-      this.#outbox.publish(subject, data)
-    } catch (error) {
-      throw sendError(subject, error)
-    }
+    this.#outbox.publish(subject, data)
   }
 
   /** See `Bus.cancel`. */
@@ -142,7 +134,8 @@ export class Caller {
 
   #check(subject: string): void {
     if (!isCallSubject(subject)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(subject)} cannot be called: it is no name`)
-    if (!this.#connection.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
+    if (!this.connected)
+      throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
   }
 
   #take(waiting: Waiting): Slot {
@@ -201,7 +194,7 @@ export class Caller {
     const { reply } = slot
     const waiting = this.#retire(slot)
     if (!waiting) return
-    if (this.#connection.connected && !this.#nc.isClosed()) this.#outbox.publish(cancelSubject(waiting.cage), reply)
+    if (this.#connection.connected && !this.#nc.isClosed()) this.#outbox.publish(cancelSubject(waiting.cage), Buffer.from(reply))
     waiting.reject(cancelled(waiting.subject))
   }
 
@@ -227,11 +220,6 @@ function late(subject: string): CageError {
 
 function cancelled(subject: string): CageError {
   return new CageError('CANCELLED', `the call of ${subject} was cancelled`)
-}
-
-function sendError(subject: string, error: unknown): CageError {
-  if (error instanceof CageError) return error
-  return new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`, { cause: error })
 }
 
 /** The error that a reply carries, if it does (ADR-32 headers; the server's own 503: no responders). */

@@ -84,7 +84,7 @@ export class JetStream {
 
   /** Stores a message (L1). Rejects with OVERLOADED if the stream is full, UNAVAILABLE if there is no stream or no bus, DEADLINE_EXCEEDED. */
   async publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<Stored> {
-    const headers = new HeaderBlock(options)
+    const headers = headerBlock(options)
     for (let sent = false; ; sent = true) {
       try {
         const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
@@ -119,7 +119,7 @@ export class JetStream {
 
   /** Sends without an answer. */
   post(subject: string, text: string): void {
-    this.#caller.send(subject, text)
+    this.#caller.send(subject, Buffer.from(text))
   }
 
   /** One request to `$JS.API.<verb>`. */
@@ -222,26 +222,13 @@ interface RawMessage {
   time: string
 }
 
-/** Headers of a publication, as far as nats.js asks for them. */
-export interface Headers {
-  encode(): Uint8Array
-}
-
-/** Headers written at once: nats.js's own are canonicalised letter by letter. */
-class HeaderBlock implements Headers {
-  readonly #text: string
-
-  constructor({ msgId, expectedLast, headers = {} }: PublishOptions) {
-    let text = 'NATS/1.0\r\n'
-    if (msgId !== undefined) text += `Nats-Msg-Id: ${msgId}\r\n`
-    if (expectedLast !== undefined) text += `Nats-Expected-Last-Subject-Sequence: ${expectedLast}\r\n`
-    for (const name in headers) text += `${name}: ${headers[name]?.replace(/[\r\n]+/g, ' ')}\r\n`
-    this.#text = `${text}\r\n`
-  }
-
-  encode(): Uint8Array {
-    return Buffer.from(this.#text)
-  }
+/** A header block, written at once: nats.js's own headers are canonicalised letter by letter. */
+function headerBlock({ msgId, expectedLast, headers = {} }: PublishOptions): Uint8Array {
+  let text = 'NATS/1.0\r\n'
+  if (msgId !== undefined) text += `Nats-Msg-Id: ${msgId}\r\n`
+  if (expectedLast !== undefined) text += `Nats-Expected-Last-Subject-Sequence: ${expectedLast}\r\n`
+  for (const name in headers) text += `${name}: ${headers[name]?.replace(/[\r\n]+/g, ' ')}\r\n`
+  return Buffer.from(`${text}\r\n`)
 }
 
 /** Whether an error is ours with this code. */

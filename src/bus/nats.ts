@@ -3,10 +3,11 @@ import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
 import type { Bus, CallKeeper } from './bus.ts'
 import { Caller } from './caller.ts'
-import { type BusOptions, openConnection } from './connection.ts'
+import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
 import { Outbox } from './outbox.ts'
+import { holdsAnything, sharedHeld } from './queue/held.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
 import { Server } from './server.ts'
@@ -59,18 +60,35 @@ export async function openBus(
   }
 }
 
-/** Connects, and keeps alive what is held in the tables that it is told of. */
-export async function openKeeper(name: string, options: BusOptions, log: Log, signal: AbortSignal): Promise<CallKeeper> {
-  const connection = await openConnection(name, options, log, signal)
-  const caller = new Caller(connection, new Outbox(connection.nc))
-  const keeper = new Keeper(new JetStream(caller), log)
+/** Keeps held calls alive over a connection of its own. */
+export function callKeeper(name: string, options: BusOptions, log: Log): CallKeeper {
+  const closing = new AbortController()
+  let connection: Promise<Connection> | undefined
+  let keeper: Promise<Keeper> | undefined
+  const tables = new Set<SharedArrayBuffer>()
+  const connect = (): Promise<Keeper> => {
+    connection ??= openConnection(name, options, log, closing.signal)
+    keeper ??= connection.then((open) => new Keeper(new JetStream(new Caller(open, new Outbox(open.nc))), tables, log))
+    return keeper
+  }
   return {
-    watch: (held) => keeper.watch(held),
-    handBack: (held, culprit) => keeper.handBack(held, culprit),
+    table: () => {
+      const table = sharedHeld()
+      tables.add(table)
+      return table
+    },
+    handBack: async (table, culprit) => {
+      tables.delete(table)
+      if (holdsAnything(table)) await (await connect()).handBack(table, culprit)
+    },
+    connect: () => void connect().catch(() => {}), // only close() ends the waiting for the bus
     close: async () => {
-      keeper.close()
-      if (connection.connected && !connection.nc.isClosed()) await drain(connection.nc)
-      await connection.nc.close()
+      closing.abort()
+      const open = await connection?.catch(() => undefined)
+      if (!open) return
+      ;(await keeper)?.close()
+      if (open.connected && !open.nc.isClosed()) await drain(open.nc)
+      await open.nc.close()
     },
   }
 }

@@ -99,20 +99,25 @@ export class Server {
   }
 
   #answerError(call: ArrivedCall, error: CageError): void {
-    const headers = new MsgHdrsImpl()
-    headers.set('Nats-Service-Error-Code', String(error.status))
-    headers.set('Nats-Service-Error', headerText(error.message))
     const { code } = error
+    const headers = errorHeaders(error)
     for (const body of [error.toJSON(), { code, message: 'the details of this error are too large' }]) {
       try {
         const data = encodeError(body, call.format)
-        checkSize(this.#nc, 'the error', data, headers.encode().length)
-        return this.#outbox.publish(call.reply, data, { headers })
+        checkSize(this.#nc, 'the error', data, headers.length)
+        return this.#outbox.publishWithHeaders(call.reply, headers, data)
       } catch {
-        // too large: the next body is short; or the connection has just closed, and nothing can be answered any more
+        // too large: the next body is short
       }
     }
   }
+}
+
+function errorHeaders(error: CageError): Uint8Array {
+  const headers = new MsgHdrsImpl()
+  headers.set('Nats-Service-Error-Code', String(error.status))
+  headers.set('Nats-Service-Error', headerText(error.message))
+  return headers.encode()
 }
 
 function readQuestion(call: ArrivedCall, msg: Msg): void {

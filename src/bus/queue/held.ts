@@ -77,3 +77,7 @@ export function readHeld(shared: SharedArrayBuffer): HeldMessage[] {
   }
   return found
 }
+
+export function holdsAnything(shared: SharedArrayBuffer): boolean {
+  return readHeld(shared).length > 0
+}

@@ -21,24 +21,20 @@ export class Keeper {
   readonly #js: JetStream
   readonly #ledger: Ledger
   readonly #log: Log
-  readonly #tables = new Set<SharedArrayBuffer>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #tables: ReadonlySet<SharedArrayBuffer>
+  readonly #timer: NodeJS.Timeout
 
-  constructor(js: JetStream, log: Log) {
+  /** `tables` may change: read at each beat (K1). */
+  constructor(js: JetStream, tables: ReadonlySet<SharedArrayBuffer>, log: Log) {
     this.#js = js
     this.#ledger = new Ledger(js)
+    this.#tables = tables
     this.#log = log
-  }
-
-  /** Keeps what the table holds alive from now on (K1). */
-  watch(table: SharedArrayBuffer): void {
-    this.#tables.add(table)
-    this.#timer ??= setInterval(() => this.#beat(), EVERY_MS).unref()
+    this.#timer = setInterval(() => this.#beat(), EVERY_MS).unref()
   }
 
   /** The table's worker has ended (K2). */
   async handBack(table: SharedArrayBuffer, culprit: Culprit): Promise<void> {
-    this.#tables.delete(table)
     for (const message of readHeld(table)) {
       try {
         if (isBlamed(message, culprit)) await this.#blame(message)
@@ -51,7 +47,6 @@ export class Keeper {
 
   close(): void {
     clearInterval(this.#timer)
-    this.#timer = undefined
   }
 
   #beat(): void {

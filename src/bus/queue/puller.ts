@@ -8,6 +8,7 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats'
 import type { Log } from '../../log.ts'
 import type { Connection } from '../connection.ts'
+import { NS } from '../jetstream.ts'
 import type { Outbox } from '../outbox.ts'
 
 export interface PullerOptions {
@@ -26,6 +27,7 @@ export interface PullerOptions {
 const PULL_MS = 1_500
 const GRACE_MS = 400
 const TICK_MS = 250
+const NAK = Buffer.from('-NAK')
 
 /** After a reconnect the copies first settle what they hold, lest it is given to another one. */
 const SETTLE_FIRST_MS = 500
@@ -96,9 +98,8 @@ export class Puller {
     const pull = { reply: `${this.#inbox}.${++this.#number}`, left: batch, until: Date.now() + PULL_MS + GRACE_MS }
     this.#pulls.push(pull)
     this.#asked += batch
-    outbox.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, `{"batch":${batch},"expires":${PULL_MS}000000}`, {
-      reply: pull.reply,
-    })
+    const question = Buffer.from(JSON.stringify({ batch, expires: PULL_MS * NS }))
+    outbox.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, question, pull.reply)
   }
 
   /** P3. Resolves when nothing more can arrive. */
@@ -111,7 +112,7 @@ export class Puller {
 
   #receive(msg: Msg): void {
     if (!msg.reply) return this.#status(msg)
-    if (this.#stopping) return void this.#options.outbox.publish(msg.reply, '-NAK')
+    if (this.#stopping) return void this.#options.outbox.publish(msg.reply, NAK)
     const [pull] = this.#pulls // the server serves them in their order
     if (pull) {
       this.#asked--

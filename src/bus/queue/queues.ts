@@ -49,10 +49,7 @@ export class Queues {
     const control = new Control(js, nc)
     const leadership = new Leadership(nc, caller, streams)
     const table = options.held ?? sharedHeld()
-    if (!options.held) {
-      this.#keeper = new Keeper(js, log)
-      this.#keeper.watch(table)
-    }
+    if (!options.held) this.#keeper = new Keeper(js, new Set([table]), log)
     this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), log, id }
     this.#producer = new Producer(js, streams, ledger, control, () => `${id}.${++this.#nonces}`)
     this.#mover = new Mover(js, streams, ledger, connection, outbox, log)
@@ -81,7 +78,7 @@ export class Queues {
   async close(): Promise<void> {
     this.#janitor.stop()
     this.#keeper?.close()
-    if (this.#background) await this.#mover.stop()
+    if (this.#background !== undefined) await this.#mover.stop()
   }
 
   async #startBackground(): Promise<void> {
