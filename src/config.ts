@@ -1,118 +1,15 @@
 /**
  * Configuration: `config/node.ts`, `config/<cage>.ts` over `config/shared.ts`; TypeScript, checked with zod.
  * F1. All mistakes are found at once, each with file, path and what would be right.
- * F2. Defaults stand in the schemas and nowhere else.
+ * F2. Defaults stand in the schemas (settings.ts) and nowhere else.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { ModuleOptions } from './actors/contract.ts'
 import type { Adapter } from './adapters/adapter.ts'
 import { compile, evaluate } from './compile.ts'
-import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { didYouMean, isName } from './names.ts'
-
-/** `config/node.ts` as it is written. */
-export interface NodeConfig {
-  /** This node's name. Default: the host's. */
-  name?: string | undefined
-  bus?: {
-    /** NATS servers. Default: the embedded one. */
-    servers?: string[] | undefined
-    user?: string | undefined
-    password?: string | undefined
-    token?: string | undefined
-    /** File with an nkey seed. */
-    nkeyFile?: string | undefined
-    /** File with user credentials, as nsc writes it. */
-    credentialsFile?: string | undefined
-    tls?: { caFile?: string | undefined; certFile?: string | undefined; keyFile?: string | undefined } | undefined
-    /** The server that a node starts where none is named. Default port 4222. */
-    embedded?: { port?: number | undefined } | undefined
-  }
-  logLevel?: LogLevel | undefined
-  /** Where the node keeps what it makes: compiled modules, certificates, the embedded server's data. Default `.menagerie`. */
-  dataDir?: string | undefined
-}
-
-/** A cage's configuration as it is written. */
-export interface CageConfig {
-  /** Deadline of a call whose caller names none, and the limit of every call, ms. Default 10,000. */
-  timeoutMs?: number | undefined
-  /** A worker whose event loop is stuck for so long is replaced, ms. Default 5,000. */
-  stallMs?: number | undefined
-  /** Heap limit of the cage's worker, MB. Default 1,024. */
-  memoryMb?: number | undefined
-  /** How long a stopping cage waits for running calls, ms. Default 15,000. */
-  drainMs?: number | undefined
-  /** Yours: `ctx.config`. */
-  values?: Record<string, unknown> | undefined
-  modules?: Record<string, ModuleOptions> | undefined
-  /** Each with its `kind`; docs/adapters tells each kind's options. */
-  interfaces?: Record<string, { kind: string; [option: string]: unknown }> | undefined
-  /** OTP's words: more than `intensity` (5) deaths of one child in `periodMs` (10,000) end the cage. */
-  supervision?: { intensity?: number | undefined; periodMs?: number | undefined } | undefined
-}
-
-/** `config/node.ts`, checked and complete. */
-export interface NodeSettings {
-  name?: string | undefined
-  bus: Omit<NonNullable<NodeConfig['bus']>, 'embedded'> & { embedded: { port: number } }
-  logLevel: LogLevel
-  dataDir: string
-}
-
-/** A cage's configuration, checked and complete. */
-export interface CageSettings {
-  timeoutMs: number
-  stallMs: number
-  memoryMb: number
-  drainMs: number
-  values: Record<string, unknown>
-  modules: Record<string, ModuleOptions>
-  /** Each with its `kind` and the options that its adapter's schema made of it. */
-  interfaces: Record<string, { kind: string; options: unknown }>
-  supervision: { intensity: number; periodMs: number }
-}
-
-const positiveMs = z.number().positive()
-const file = z.string().min(1)
-
-const nodeSchema = z.strictObject({
-  name: z.string().min(1).optional(),
-  bus: z
-    .strictObject({
-      servers: z.array(z.string().min(1)).min(1).optional(),
-      user: z.string().optional(),
-      password: z.string().optional(),
-      token: z.string().optional(),
-      nkeyFile: file.optional(),
-      credentialsFile: file.optional(),
-      tls: z.strictObject({ caFile: file.optional(), certFile: file.optional(), keyFile: file.optional() }).optional(),
-      embedded: z.strictObject({ port: z.number().int().min(1).max(65_535).default(4222) }).prefault({}),
-    })
-    .prefault({}),
-  logLevel: z.enum(LOG_LEVELS).default('info'),
-  dataDir: z.string().min(1).default('.menagerie'),
-})
-
-const moduleSchema = z.strictObject({
-  concurrency: z.number().int().positive().optional(),
-  maxQueued: z.number().int().nonnegative().optional(),
-  timeoutMs: positiveMs.optional(),
-  isolate: z.boolean().optional(),
-})
-
-const cageSchema = z.strictObject({
-  timeoutMs: positiveMs.default(10_000),
-  stallMs: z.number().min(100).default(5_000),
-  memoryMb: z.number().int().min(16).default(1_024),
-  drainMs: positiveMs.default(15_000),
-  values: z.record(z.string(), z.unknown()).default({}),
-  modules: z.record(z.string(), moduleSchema).default({}),
-  interfaces: z.record(z.string(), z.looseObject({ kind: z.string() })).default({}),
-  supervision: z.strictObject({ intensity: z.number().int().positive().default(5), periodMs: positiveMs.default(10_000) }).prefault({}),
-})
+import { type CageConfig, type CageSettings, cageSchema, type NodeConfig, type NodeSettings, nodeSchema } from './settings.ts'
 
 /** A mistake of the user's, ready to be printed. */
 export type Mistake = string
@@ -150,7 +47,7 @@ export async function readCageConfig(
   mistakes.push(...(checked.ok ? [] : checked.mistakes))
   for (const [name, { kind, ...options }] of Object.entries(given)) {
     const place = `${own.file}: interfaces.${name}`
-    if (!isName(name)) mistakes.push(`${place}: a name has letters, digits, _ and -, at most 32, and begins with a letter`)
+    if (!isName(name)) mistakes.push(`${place}: ${NAME_RULE}`)
     const adapter = adapters.get(kind)
     if (!adapter) {
       mistakes.push(
@@ -162,8 +59,14 @@ export async function readCageConfig(
     if (read.ok) interfaces[name] = { kind, options: read.settings }
     else mistakes.push(...read.mistakes)
   }
-  if (!checked.ok || mistakes.length > 0) return { ok: false, mistakes }
-  return { ok: true, settings: { ...checked.settings, interfaces } }
+  if (!checked.ok) return { ok: false, mistakes }
+  const queues: CageSettings['queues'] = {}
+  for (const [name, queue] of Object.entries(checked.settings.queues)) {
+    if (!isName(name)) mistakes.push(`${own.file}: queues.${name}: ${NAME_RULE}`)
+    queues[name] = { ...queue, timeoutMs: queue.timeoutMs ?? checked.settings.timeoutMs }
+  }
+  if (mistakes.length > 0) return { ok: false, mistakes }
+  return { ok: true, settings: { ...checked.settings, interfaces, queues } }
 }
 
 /** Types a cage's configuration: `export default defineCage({ ... })`. */
@@ -182,6 +85,8 @@ export function env(name: string, fallback?: string): string {
   if (value === undefined) throw new Error(`the environment has no ${name}, which the configuration needs`)
   return value
 }
+
+const NAME_RULE = 'a name has letters, digits, _ and -, at most 32, and begins with a letter'
 
 interface Loaded {
   file: string

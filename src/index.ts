@@ -7,12 +7,16 @@ export type {
   Context,
   ModuleOptions,
   ModuleSchemas,
+  QueuedCages,
+  QueueOptions,
+  Queues,
   RequestView,
   Sent,
   UntypedModule,
   WithOptions,
 } from './actors/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
-export { type CageConfig, defineCage, defineNode, env, type NodeConfig } from './config.ts'
+export { defineCage, defineNode, env } from './config.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
+export type { CageConfig, NodeConfig, QueueConfig } from './settings.ts'

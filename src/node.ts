@@ -13,10 +13,11 @@ import { ADAPTERS } from './adapters/registry.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
-import { type CageSettings, type ConfigSource, type NodeSettings, readCageConfig, readNodeConfig } from './config.ts'
+import { type ConfigSource, readCageConfig, readNodeConfig } from './config.ts'
 import * as door from './index.ts'
 import { type Log, type LogLevel, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
+import type { CageSettings, NodeSettings } from './settings.ts'
 import { writeIndex } from './types.ts'
 
 const EX_CONFIG = 78
@@ -82,6 +83,8 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     process.exit(1)
   }
   const { bus, embedded } = chosen
+  const { callKeeper } = await import('./bus/nats.ts')
+  const keeper = callKeeper(`${name}/keeper`, bus, log)
   const root = new Root({
     node: name,
     version,
@@ -89,18 +92,23 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     dataDir,
     logLevel,
     bus,
+    keeper,
     log,
     onEscalate: (error) => {
       log.fatal({ err: error }, 'a cage cannot be kept up, the node ends')
       void stop(1)
     },
-    onReady: (cage) => log.info({ cage, ms: Math.round(performance.now() - startedAt) }, 'cage is ready'),
+    onReady: (cage) => {
+      log.info({ cage, ms: Math.round(performance.now() - startedAt) }, 'cage is ready')
+      keeper.connect()
+    },
   })
   let stopping: Promise<void> | undefined
   const stop = (status: number): Promise<void> => {
     stopping ??= (async () => {
       await watcher?.close()
       await root.stop()
+      await keeper.close()
       await embedded?.stop()
       log.info({}, 'node has stopped')
       process.exit(status)

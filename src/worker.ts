@@ -22,11 +22,12 @@ process.on('uncaughtException', (error) => strayError(error, 'uncaught exception
 
 parentPort?.on('message', (message: ToWorker) => {
   if (message.type === 'reconfigure') cage?.reconfigure(message.settings, message.placement)
+  else if (message.type === 'died') cage?.died(message.module)
   else void stop()
 })
 
 try {
-  const bus = await openBus(`${data.node}/${data.cage}`, data.bus, log, stopping.signal)
+  const bus = await openBus(`${data.node}/${data.cage}`, data.bus, log, stopping.signal, { held: data.held })
   bus.done.catch((error: unknown) => fail(error))
   cage = new Cage(
     {

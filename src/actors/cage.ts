@@ -9,14 +9,16 @@ import { readdir } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
+import type { QueuePolicy } from '../bus/queue/policy.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
-import type { CageSettings } from '../config.ts'
 import type { Log } from '../log.ts'
 import { isName } from '../names.ts'
+import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
+import { QueueActor, QueueDispatch } from './queue.ts'
 import { Supervisor } from './supervisor.ts'
 import { makeVersion, type Version } from './version.ts'
 import { watch } from './watcher.ts'
@@ -58,11 +60,13 @@ export class Cage {
   /** Modules whose newest file is not in service. */
   readonly #broken = new Set<string>()
   readonly #supervisor: Supervisor
+  readonly #dispatch: QueueDispatch
   #settings: CageSettings
   #placement: Placement
   #versions = 0
   #requests = 0
   #changes: Promise<void> = Promise.resolve()
+  #queues: Promise<void> = Promise.resolve()
   #watcher: { close(): Promise<void> } | undefined
   #discovery: Subscription | undefined
   #stopping = false
@@ -72,6 +76,7 @@ export class Cage {
     this.#settings = settings
     this.#placement = placement
     this.#supervisor = new Supervisor(host.log, host.onEscalate, settings.supervision)
+    this.#dispatch = new QueueDispatch(host.bus, host.cage, this.#modules, (module) => this.#placement.except.includes(module))
   }
 
   /** Resolves when the modules are served and every interface has been tried once. */
@@ -87,6 +92,7 @@ export class Cage {
       endpoints: () => this.#endpoints(),
     })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
+    this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
     await this.#keepInterfaces()
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
     this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
@@ -105,7 +111,12 @@ export class Cage {
         const changed = JSON.stringify(old.interfaces[name]) !== JSON.stringify(settings.interfaces[name])
         if (changed || placement.only !== undefined) await this.#supervisor.release(`interface ${name}`)
       }
+      for (const name of Object.keys(old.queues)) {
+        const changed = JSON.stringify(old.queues[name]) !== JSON.stringify(settings.queues[name])
+        if (changed || placement.only !== undefined) await this.#supervisor.release(`queue ${name}`)
+      }
       await this.#keepInterfaces()
+      await this.#keepQueues()
       this.#host.log.info({}, 'configuration taken over')
     })
   }
@@ -116,9 +127,14 @@ export class Cage {
     this.#stopping = true
     await this.#watcher?.close()
     await this.#supervisor.stop()
-    await this.#changes
+    await Promise.all([this.#changes, this.#queues])
     await Promise.all([this.#discovery?.drain(), ...[...this.#modules.values()].map((module) => module.stop())])
     await this.#host.bus.close()
+  }
+
+  /** A module's own worker has ended: its queued calls are told. */
+  died(module: string): void {
+    this.#dispatch.died(module)
   }
 
   /** The module that a file belongs to, for errors that come from nowhere. */
@@ -239,6 +255,17 @@ export class Cage {
         return settings().values
       },
     }
+  }
+
+  async #keepQueues(): Promise<void> {
+    if (this.#placement.only !== undefined) return
+    const { bus, cage } = this.#host
+    const starting = Object.entries(this.#settings.queues).map(async ([name, first]) => {
+      if (this.#supervisor.has(`queue ${name}`)) return
+      const policy = (): QueuePolicy => this.#settings.queues[name] ?? first
+      await this.#supervisor.keep(new QueueActor(name, bus, cage, policy, this.#dispatch))
+    })
+    await Promise.all(starting)
   }
 
   async #keepInterfaces(): Promise<void> {

@@ -4,9 +4,20 @@
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
  */
 import type { Bus, RequestInfo } from '../bus/bus.ts'
-import type { CageError } from '../errors.ts'
+import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Cages, Calls, Context, RequestView, UntypedModule, WithOptions } from './contract.ts'
+import type {
+  Cages,
+  Calls,
+  Context,
+  QueuedCages,
+  QueuedCalls,
+  QueueOptions,
+  Queues,
+  RequestView,
+  UntypedModule,
+  WithOptions,
+} from './contract.ts'
 
 /** What all contexts of a module share. */
 export interface ContextSource {
@@ -53,7 +64,7 @@ export class CallContext implements Context {
   }
 
   get request(): RequestView {
-    const { id, traceparent, parameters = {} } = this.#request
+    const { id, traceparent, parameters = {}, queued } = this.#request
     const { interface: name, protocol } = parameters
     return {
       id,
@@ -61,6 +72,9 @@ export class CallContext implements Context {
       parameters,
       interface: typeof name === 'string' ? name : undefined,
       protocol: typeof protocol === 'string' ? protocol : 'nats',
+      queue: queued?.queue,
+      callId: queued?.id,
+      attempt: queued?.attempt ?? 1,
     }
   }
 
@@ -91,6 +105,22 @@ export class CallContext implements Context {
     return { cages: cagesProxy(call) as unknown as Cages, module: (cage, module) => moduleProxy(cage, module, call) }
   }
 
+  queue(name: string, options: QueueOptions = {}): QueuedCalls {
+    const call = this.#enqueuer(name, options)
+    return {
+      cages: cagesProxy(call) as unknown as QueuedCages, // as for `with`
+      module: (cage, module) => moduleProxy(cage, module, call) as ReturnType<QueuedCalls['module']>, // each of its calls resolves to an id
+    }
+  }
+
+  get queues(): Queues {
+    return this.#source.bus.queues
+  }
+
+  snooze(ms: number): never {
+    throw new CageError('SNOOZED', `put off for ${ms} ms`, { retryAfterMs: ms })
+  }
+
   /** The deadline has passed or the caller has gone: the signal fires and outstanding calls are cancelled. */
   end(error: CageError): void {
     if (this.#ended) return
@@ -102,6 +132,21 @@ export class CallContext implements Context {
   get #own(): Calls {
     this.#calls ??= this.with({})
     return this.#calls
+  }
+
+  /** An id inside a queued call is a name within it: the step runs once, however often the call does. */
+  #enqueuer(queue: string, { id, ...options }: QueueOptions): CallFunction {
+    const parent = this.#request.queued?.id
+    const name = id === undefined || parent === undefined ? id : `${parent}/${id}`
+    return (cage, module, method, args) => {
+      if (this.#ended) return Promise.reject(this.#ended)
+      return this.#source.bus.enqueue(queue, cage, module, method, args, {
+        ...options,
+        id: name,
+        request: this.#request,
+        deadline: this.deadline,
+      })
+    }
   }
 
   #caller({ timeoutMs, parameters }: WithOptions): CallFunction {

@@ -3,6 +3,7 @@
  * Types only; users import them from 'menagerie'.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { CallStatus } from '../bus/queue/admin.ts'
 import type { Log } from '../log.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
@@ -39,6 +40,44 @@ export type Cages = { readonly [C in keyof CageModules]: { readonly [M in keyof 
 /** A cage or module that the index does not know, called without types. */
 export type UntypedModule = Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>
 
+/** Every cage and module of the index, as a queue takes their calls: each resolves to the queued call's id. */
+export type QueuedCages = {
+  readonly [C in keyof CageModules]: { readonly [M in keyof CageModules[C]]: Queued<CageModules[C][M]> }
+}
+type Queued<M> = { readonly [K in MethodName<M>]: (...args: Args<M[K]>) => Promise<string> }
+
+/** How a call is enqueued. */
+export interface QueueOptions {
+  /**
+   * Of your choice, to name the call again: a second call with it is not run for as long as the queue remembers (3 days after its success). Inside
+   * a queued call it is a name within that call.
+   */
+  id?: string
+  /** Not before so long. */
+  delayMs?: number
+  /** Dead after so long. Default: as the queue says. */
+  expiresMs?: number
+  /** Urgent calls have slots of their own. */
+  priority?: 'high' | 'normal'
+  /** What the order and the limits of the queue go by. */
+  key?: string
+}
+
+/** What queued calls are made with: durable, run at least once, and once for each id. */
+export interface QueuedCalls {
+  readonly cages: QueuedCages
+  /** A module by name, untyped. */
+  module(cage: string, module: string): Readonly<Record<string, (...args: unknown[]) => Promise<string>>>
+}
+
+/** Queued calls by their ids. */
+export interface Queues {
+  /** Where a call stands and what came of it; undefined if nothing is known: it never was, or was given no id and is done. */
+  status(id: string): Promise<CallStatus | undefined>
+  /** Keeps a call from running, or fires the signal of one that runs. False if there was nothing left to cancel. */
+  cancel(id: string): Promise<boolean>
+}
+
 /** The request that a call is part of. The same in every cage that works for it. */
 export interface RequestView {
   readonly id: string
@@ -48,6 +87,10 @@ export interface RequestView {
   readonly protocol: string
   /** W3C trace context. */
   readonly traceparent: string | undefined
+  /** Of a queued call: its queue, its id, and which attempt this is, from 1. */
+  readonly queue: string | undefined
+  readonly callId: string | undefined
+  readonly attempt: number
   /** Small values of your own that travel along (`ctx.with({ parameters })`). */
   readonly parameters: Readonly<Record<string, unknown>>
 }
@@ -84,6 +127,11 @@ export interface Context extends Calls {
   readonly config: Readonly<Record<string, unknown>>
   readonly log: Log
   with(options: WithOptions): Calls
+  /** Durable calls: `await ctx.queue('retry', { id }).cages.mail.sender.send(letter)` resolves to the call's id once the server has it. */
+  queue(name: string, options?: QueueOptions): QueuedCalls
+  readonly queues: Queues
+  /** Ends a queued call for now: it is run again after so long, and this was no attempt. Throws SNOOZED. */
+  snooze(ms: number): never
 }
 
 /** A module's `options` export. The cage's configuration (`modules.<name>`) is laid over it. */

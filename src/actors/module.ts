@@ -110,7 +110,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
         error: new CageError('NOT_FOUND', `module ${this.source.cage}.${this.name} has no method ${call.method}${hint}`),
       })
     }
-    const { timeoutMs } = this.#limits
+    const { timeoutMs = this.#limits.timeoutMs } = call
     const deadline = Math.min(call.deadline, now + timeoutMs)
     const activation = new Activation(this, call, deadline, deadline + timeoutMs, this.#statsOf(call.method), settle)
     if (deadline <= now) return activation.settle({ ok: false, error: this.#late(call) })

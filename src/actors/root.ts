@@ -4,9 +4,10 @@
  * J2. A module that stalls its worker, or fills its heap, for the second time is quarantined: it can harm nobody but itself.
  * J3. A cage that cannot be kept up ends the node, for whoever supervises processes to see.
  */
+import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
-import type { CageSettings } from '../config.ts'
 import type { Log, LogLevel } from '../log.ts'
+import type { CageSettings } from '../settings.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
 import { CageThread, type ThreadDeath } from './thread.ts'
 
@@ -17,6 +18,7 @@ export interface RootOptions {
   dataDir: string
   logLevel: LogLevel
   bus: BusOptions
+  keeper: CallKeeper
   log: Log
   /** A cage cannot be kept up (J3). */
   onEscalate: (error: Error) => void
@@ -76,6 +78,7 @@ export class Root {
         placement: { only, except: only === undefined ? isolated(entry) : [] },
       }),
       settings: () => entry.settings,
+      keeper: this.#options.keeper,
       onReady: () => {
         if (only === undefined) onReady(cage)
       },
@@ -103,6 +106,7 @@ export class Root {
     const { log } = this.#options
     log.error({ cage, module, method, where: (details as { where?: string }).where }, `${message}, replacing it`)
     if (module === undefined) return
+    if (entry.threads.has(module)) entry.threads.get(undefined)?.died(module)
     const deaths = (entry.deaths.get(module) ?? 0) + 1
     entry.deaths.set(module, deaths)
     if (deaths <= PARDONS || entry.threads.has(module)) return

@@ -5,10 +5,11 @@
  */
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
-import type { CageSettings } from '../config.ts'
 import { CageError } from '../errors.ts'
 import type { LogLevel } from '../log.ts'
+import type { CageSettings } from '../settings.ts'
 import type { Placement } from './cage.ts'
 import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
 import { whereIs } from './stall.ts'
@@ -27,9 +28,15 @@ export interface WorkerData {
   placement: Placement
   heartbeat: SharedArrayBuffer
   beatMs: number
+  /** What it holds of its queues (CallKeeper). */
+  held: SharedArrayBuffer
 }
 
-export type ToWorker = { type: 'reconfigure'; settings: CageSettings; placement: Placement } | { type: 'stop' }
+export type ToWorker =
+  | { type: 'reconfigure'; settings: CageSettings; placement: Placement }
+  /** The own worker of an isolated module has ended. */
+  | { type: 'died'; module: string }
+  | { type: 'stop' }
 export type FromWorker =
   | { type: 'ready' }
   | { type: 'mark'; mark: number; name: string }
@@ -51,7 +58,8 @@ export class ThreadDeath extends CageError {
 export interface ThreadOptions {
   id: string
   /** Read at each start, so that a restart takes the newest. */
-  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs'>
+  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held'>
+  keeper: CallKeeper
   settings: () => Pick<CageSettings, 'stallMs' | 'memoryMb' | 'drainMs'>
   onReady: () => void
   onIsolate: (module: string, isolate: boolean) => void
@@ -79,12 +87,13 @@ export class CageThread implements Child {
     const { stallMs, memoryMb } = this.#options.settings()
     const heartbeat = sharedHeartbeat()
     const beatMs = Math.min(250, stallMs / 5)
-    const workerData: WorkerData = { ...this.#options.data(), heartbeat, beatMs }
+    const held = this.#options.keeper.table()
+    const workerData: WorkerData = { ...this.#options.data(), heartbeat, beatMs, held }
     const worker = new Worker(WORKER, { workerData, resourceLimits: { maxOldGenerationSizeMb: memoryMb }, name: this.id })
     this.#worker = worker
     this.#marks = new Map()
     worker.on('message', (message: FromWorker) => this.#receive(message))
-    this.done = this.#watch(worker, heartbeat, stallMs)
+    this.done = this.#watch(worker, heartbeat, stallMs, held)
     this.done.catch(() => {}) // the supervisor waits for it
   }
 
@@ -92,6 +101,11 @@ export class CageThread implements Child {
   reconfigure(): void {
     const { settings, placement } = this.#options.data()
     this.#worker?.postMessage({ type: 'reconfigure', settings, placement } satisfies ToWorker)
+  }
+
+  /** Tells the cage's worker that an isolated module has lost its own. */
+  died(module: string): void {
+    this.#worker?.postMessage({ type: 'died', module } satisfies ToWorker)
   }
 
   /** Lets accepted calls end, for `drainMs` at most. */
@@ -112,7 +126,7 @@ export class CageThread implements Child {
   }
 
   /** Settles when the worker has ended; rejects with the reason. */
-  #watch(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<void> {
+  #watch(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number, held: SharedArrayBuffer): Promise<void> {
     let death: ThreadDeath | Error | undefined
     let last = { beat: -1, at: Date.now() }
     const timer = setInterval(() => {
@@ -132,6 +146,8 @@ export class CageThread implements Child {
       })
       worker.on('exit', (code) => {
         clearInterval(timer)
+        const { module, method } = death instanceof ThreadDeath ? death : {}
+        void this.#options.keeper.handBack(held, { module, method })
         if (this.#stopped || (code === 0 && !death)) return resolve()
         const error = death ?? new Error(`the worker ended with status ${code}`)
         if (error instanceof ThreadDeath) this.#options.onDeath(error)

@@ -134,8 +134,7 @@ export class Caller {
 
   #check(subject: string): void {
     if (!isCallSubject(subject)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(subject)} cannot be called: it is no name`)
-    if (!this.connected)
-      throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
+    if (!this.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be called: the bus is away`)
   }
 
   #take(waiting: Waiting): Slot {

@@ -42,12 +42,15 @@ interface Taken {
   id: string
   expiresAt: number
   record: CallRecord | undefined
+  crashes: number
   onRan: () => void
 }
 
 export class Executor {
   readonly #options: ExecutorOptions
   readonly #running = new Map<string, Call>()
+  /** Ids of running calls that were cancelled by theirs (`ctx.queues.cancel`). */
+  readonly #cancelled = new Set<string>()
   #alone: Promise<unknown> = Promise.resolve()
 
   constructor(options: ExecutorOptions) {
@@ -85,14 +88,25 @@ export class Executor {
   /** Fires the signal of a running call. */
   cancel(id: string): void {
     const call = this.#running.get(id)
-    if (call) this.#options.handler.cancel(call)
+    if (!call) return
+    this.#cancelled.add(id)
+    this.#options.handler.cancel(call)
   }
 
   #read(msg: Msg, delivery: Delivery, onRan: () => void): Taken {
     const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
     const call = decodeCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
     const id = call.id ?? idOf(call.queue, delivery.seq, false)
-    return { msg, delivery, call, id, expiresAt: expiryOf(call, delivery.time, this.#options.policy()), record: undefined, onRan }
+    return {
+      msg,
+      delivery,
+      call,
+      id,
+      expiresAt: expiryOf(call, delivery.time, this.#options.policy()),
+      record: undefined,
+      crashes: 0,
+      onRan,
+    }
   }
 
   async #process(taken: Taken): Promise<number | undefined> {
@@ -100,6 +114,7 @@ export class Executor {
     const recorded = call.id !== undefined || delivery.count > 1 || this.#options.sequenced
     if (recorded) taken.record = await this.#options.ledger.get(id)
     const { record } = taken
+    taken.crashes = record?.crashes ?? 0
     const admission = admit(call, delivery.seq, expiresAt, record, Date.now())
     if (admission.kind === 'drop') return this.#ack(taken)
     if (admission.kind === 'dead') return this.#conclude(taken, { kind: 'dead', error: admission.error })
@@ -121,7 +136,10 @@ export class Executor {
   }
 
   async #judge(taken: Taken): Promise<Verdict> {
-    return verdict(await this.#run(taken), taken.call, taken.expiresAt, this.#options.policy(), Date.now(), Math.random())
+    const outcome = await this.#run(taken)
+    if (this.#cancelled.delete(taken.id) && !outcome.ok) return { kind: 'cancelled' }
+    const { call, crashes, expiresAt } = taken
+    return verdict(outcome, call, crashes, expiresAt, this.#options.policy(), Date.now(), Math.random())
   }
 
   #run({ call, id, expiresAt, onRan }: Taken): Promise<Outcome> {
@@ -155,8 +173,10 @@ export class Executor {
       log.info(about, 'queued call was cancelled')
       return this.#ack(taken)
     }
-    const counts = end.kind === 'dead' ? end.error.code !== 'CRASHED' : end.counts
+    const crashed = end.error.code === 'CRASHED'
+    const counts = end.kind === 'dead' ? !crashed : end.counts
     this.#count(call, end.error, counts)
+    if (crashed) taken.crashes++
     const { code, message } = end.error
     if (end.kind === 'dead') {
       log.error({ ...about, attempts: call.attempts, code, reason: message }, 'queued call is dead')
@@ -209,7 +229,7 @@ export class Executor {
     }
   }
 
-  #record({ call, id, delivery, expiresAt, record }: Taken, state: CallState, more: Partial<CallRecord>): CallRecord {
+  #record({ call, id, delivery, expiresAt, record, crashes }: Taken, state: CallState, more: Partial<CallRecord>): CallRecord {
     const { queue, cage, module, method, attempts, moves, failures } = call
     return {
       id,
@@ -219,7 +239,7 @@ export class Executor {
       seq: delivery.seq,
       moves,
       attempts,
-      crashes: record?.crashes ?? 0,
+      crashes,
       reruns: record?.reruns ?? 0,
       enqueuedAt: call.enqueuedAt ?? delivery.time,
       changedAt: Date.now(),

@@ -5,11 +5,14 @@
  * K2. When a worker dies its calls are handed back at once. Those of the method that is to blame are noted as crashed first.
  */
 import type { Log } from '../../log.ts'
-import type { JetStream } from '../jetstream.ts'
+import { type JetStream, NS } from '../jetstream.ts'
 import { type HeldMessage, readHeld } from './held.ts'
 import { type CallRecord, Ledger } from './ledger.ts'
 
 const EVERY_MS = 1_000
+
+/** The server needs a moment to see that the dead worker's questions are nobody's: it would answer them once more. */
+const PARTING_MS = 250
 
 /** Who a worker's death is blamed on, as far as that can be told. */
 export interface Culprit {
@@ -41,7 +44,7 @@ export class Keeper {
       } catch (error) {
         this.#log.error({ err: error, call: message.id }, 'the crash of a queued call cannot be noted')
       }
-      this.#js.post(message.ackSubject, '-NAK')
+      this.#js.post(message.ackSubject, `-NAK {"delay":${PARTING_MS * NS}}`)
     }
   }
 

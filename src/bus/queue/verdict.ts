@@ -41,14 +41,25 @@ export function isStale(call: QueuedCall, seq: number, { state, moves, seq: curr
   return state === 'done' || state === 'dead' || state === 'cancelled' || moves > call.moves || (moves === call.moves && current !== seq)
 }
 
-/** What follows from the outcome of a run. `random` is from 0 to 1. */
-export function verdict(outcome: Outcome, call: QueuedCall, expiresAt: number, policy: QueuePolicy, now: number, random: number): Verdict {
+/** Outcomes that are no failed attempts: the method put itself off, was not begun, or its worker ended (V1). */
+const NO_ATTEMPT: ReadonlySet<string> = new Set(['SNOOZED', 'OVERLOADED', 'CRASHED'])
+
+/** What follows from the outcome of a run. `crashes` counts those before it; `random` is from 0 to 1. */
+export function verdict(
+  outcome: Outcome,
+  call: QueuedCall,
+  crashes: number,
+  expiresAt: number,
+  policy: QueuePolicy,
+  now: number,
+  random: number,
+): Verdict {
   if (outcome.ok) return { kind: 'done', result: outcome.result }
   const { error } = outcome
-  if (error.code === 'CANCELLED') return { kind: 'cancelled' }
-  const counts = error.code !== 'SNOOZED' && error.code !== 'OVERLOADED'
+  const counts = !NO_ATTEMPT.has(error.code)
   const attempts = call.attempts + (counts ? 1 : 0)
-  if (!error.retryable) return { kind: 'dead', error }
+  if (error.code === 'CRASHED' && crashes + 1 >= MAX_CRASHES) return { kind: 'dead', error }
+  if (!error.retryable && error.code !== 'CANCELLED') return { kind: 'dead', error } // a call of its own was cancelled: it may succeed yet
   if (counts && policy.maxAttempts !== undefined && attempts >= policy.maxAttempts) return { kind: 'dead', error }
   const delayMs = error.retryAfterMs ?? backOffMs(Math.max(1, attempts), policy, random)
   if (now + delayMs >= expiresAt) return { kind: 'dead', error }
