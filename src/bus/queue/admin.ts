@@ -9,7 +9,7 @@ import type { Control, QueueMode, QueueOrder } from './control.ts'
 import { callOf, type DeadLetter, readLetter } from './dead.ts'
 import type { LaneInfo } from './lanes.ts'
 import type { Leadership } from './leadership.ts'
-import type { CallRecord, CallState, Ledger } from './ledger.ts'
+import { ANY_SEQ, type CallRecord, type CallState, type Ledger } from './ledger.ts'
 import { decodeCall, encodeCall, filterOf, messageId, placeOf, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
 import type { Streams } from './streams.ts'
 
@@ -175,24 +175,10 @@ export class Admin {
     const now = Date.now()
     const call = { ...dead, args: args ?? dead.args, id: letter.id, moves: dead.moves + 1, attempts: 0, enqueuedAt: now, dueAt: undefined }
     await this.#streams.queue(call.queue)
-    const stored = await this.#js.publish(subjectOf('queue', call), encodeCall(call), {
-      msgId: messageId(letter.id, call.moves),
-      deadline: now + WRITE_MS,
-    })
     const { queue, id, moves, failures } = call
-    const counts = { attempts: 0, crashes: 0, reruns: 0 }
-    await this.#ledger.put({
-      id,
-      queue,
-      target: letter.target,
-      state: 'waiting',
-      seq: stored.seq,
-      moves,
-      ...counts,
-      enqueuedAt: now,
-      changedAt: now,
-      failures,
-    })
+    const record = { id, queue, target: letter.target, state: 'waiting', seq: ANY_SEQ, moves, attempts: 0, crashes: 0, reruns: 0 } as const
+    await this.#ledger.put({ ...record, enqueuedAt: now, changedAt: now, failures }) // first, or the message would be dropped as that of a dead call
+    await this.#js.publish(subjectOf('queue', call), encodeCall(call), { msgId: messageId(id, moves), deadline: now + WRITE_MS })
     await this.#js.delete(STREAMS.dead, seq)
     return letter.id
   }
@@ -235,10 +221,11 @@ export class Admin {
     return message && this.#fromMessage(id, message, place.delayed)
   }
 
-  /** A call that waits in its queue and has been handed out is running: only its first failure writes that down. */
+  /** The ledger is not told of everything: a delayed call whose time has come waits in its queue, and one that was handed out runs. */
   async #current(record: CallRecord): Promise<CallRecord> {
-    if (record.state !== 'waiting') return record
-    return { ...record, state: await this.#stateInQueue(record.queue, record.target, record.seq) }
+    const { state, dueAt = 0, queue, target, seq } = record
+    if (state === 'delayed' && dueAt < Date.now()) return { ...record, state: 'waiting' }
+    return state === 'waiting' && seq !== ANY_SEQ ? { ...record, state: await this.#stateInQueue(queue, target, seq) } : record
   }
 
   async #stateInQueue(queue: string, target: string, seq: number): Promise<CallState> {

@@ -61,14 +61,16 @@ export class SharedConsumer implements Consumer {
   }
 
   reconfigure(): void {
-    for (const puller of this.#pullers) puller.pump()
+    for (const puller of this.#pullers) puller.reconsider()
   }
 
   async stop(): Promise<void> {
     this.#unlisten?.()
     await Promise.all(this.#pullers.map((puller) => puller.stop()))
     await Promise.all(this.#holds.values())
-    await this.#subscription?.drain()
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    await subscription?.drain()
   }
 
   #puller(priority: Priority): Puller {

@@ -120,7 +120,7 @@ export class Executor {
     if (admission.kind === 'dead') return this.#conclude(taken, { kind: 'dead', error: admission.error })
     if (recorded) {
       if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
-      const again = delivery.count > 1 || (this.#options.sequenced && record?.state === 'running')
+      const again = record?.state === 'running' // its run was begun and has not ended
       const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
       if (record) await this.#options.ledger.put(next)
       else {

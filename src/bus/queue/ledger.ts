@@ -16,7 +16,7 @@ export interface CallRecord {
   /** `cage.module.method` */
   target: string
   state: CallState
-  /** Of the message that stands for the call. */
+  /** Of the message that stands for the call; ANY_SEQ before it is known. */
   seq: number
   moves: number
   /** Runs that ended in an error. */
@@ -37,6 +37,9 @@ export interface CallRecord {
   /** The result was too large to be kept, or cannot be. */
   resultOmitted?: boolean | undefined
 }
+
+/** The first message with the record's `moves` stands for the call. */
+export const ANY_SEQ = 0
 
 /** A result that takes more is not kept. */
 const MAX_RESULT_BYTES = 65_536

@@ -74,7 +74,7 @@ export class SequencedConsumer implements Consumer {
 
   reconfigure(): void {
     this.#lanes.setRules(rules(this.#policy()))
-    this.#puller?.pump()
+    this.#puller?.reconsider()
     this.#pump()
   }
 
@@ -86,7 +86,9 @@ export class SequencedConsumer implements Consumer {
     await this.#changing
     const led = this.#puller !== undefined
     await this.#standDown()
-    await this.#subscription?.drain()
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    await subscription?.drain()
     if (led) await this.#deps.streams.deleteConsumer(this.#queue, this.#name).catch(() => {}) // the next one finds that nobody answers
   }
 
