@@ -1,9 +1,6 @@
 /** Queues without actors: a bus, a policy, and a function that runs the calls. */
 import type { Bus, Call, Outcome } from '../../src/bus/bus.ts'
-import type { DeadFilter } from '../../src/bus/queue/admin.ts'
-import type { DeadLetter } from '../../src/bus/queue/dead.ts'
-import type { QueuePolicy } from '../../src/bus/queue/policy.ts'
-import type { EnqueueOptions } from '../../src/bus/queue/producer.ts'
+import type { DeadFilter, DeadLetter, EnqueueOptions, QueuePolicy } from '../../src/bus/queue/contract.ts'
 import { toCageError } from '../../src/errors.ts'
 import { atEnd, type Owner } from './owner.ts'
 

@@ -5,64 +5,28 @@
 import { CageError } from '../../errors.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
-import type { Control, QueueMode, QueueOrder } from './control.ts'
-import { callOf, type DeadLetter, readLetter } from './dead.ts'
-import type { LaneInfo } from './lanes.ts'
+import type {
+  CageShare,
+  CallState,
+  CallStatus,
+  DeadFilter,
+  DeadLetter,
+  LaneInfo,
+  QueueAdmin,
+  QueueDetails,
+  QueueMode,
+  QueueSummary,
+} from './contract.ts'
+import type { Control } from './control.ts'
+import { callOf, readLetter } from './dead.ts'
 import type { Leadership } from './leadership.ts'
-import { ANY_SEQ, type CallRecord, type CallState, type Ledger } from './ledger.ts'
+import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
 import { decodeCall, encodeCall, filterOf, messageId, placeOf, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
 import type { Streams } from './streams.ts'
 
-/** A queue at a glance. */
-export interface QueueSummary {
-  queue: string
-  mode: QueueMode
-  /** Not begun, and begun but not ended. */
-  waiting: number
-  running: number
-  delayed: number
-  dead: number
-  bytes: number
-  /** Epoch ms: when the oldest call was stored that is not done. */
-  oldestAt: number | undefined
-}
-
-export interface QueueDetails extends QueueSummary {
-  order: QueueOrder
-  cages: CageShare[]
-}
-
-/** What a cage has in a queue. */
-export interface CageShare {
-  cage: string
-  waiting: number
-  running: number
-  /** Questions for work that are open: 0 means that nobody runs the cage, or that all its slots are taken. */
-  asking: number
-  /** In a sequenced queue: the lanes with most waiting, and those that a failed call holds. */
-  lanes: LaneInfo[] | undefined
-  /** Calls by `module.method`. */
-  methods: Record<string, number>
-}
-
-/** What is known of a call. */
-export interface CallStatus extends Omit<CallRecord, 'seq' | 'moves' | 'reruns'> {}
-
-/** Which dead letters. */
-export interface DeadFilter {
-  queue?: string | undefined
-  /** `cage`, `cage.module` or `cage.module.method` */
-  target?: string | undefined
-  /** A part of code or message, in any case. */
-  error?: string | undefined
-  /** Epoch ms. */
-  since?: number | undefined
-  until?: number | undefined
-}
-
 const WRITE_MS = 10_000
 
-export class Admin {
+export class Admin implements QueueAdmin {
   readonly #js: JetStream
   readonly #streams: Streams
   readonly #ledger: Ledger
@@ -82,7 +46,6 @@ export class Admin {
     return Promise.all((await this.#streams.queues()).map((queue) => this.#summary(queue)))
   }
 
-  /** Rejects with NOT_FOUND if there is no such queue. */
   async show(queue: string): Promise<QueueDetails> {
     await this.#control.refresh()
     const info = await this.#js.streamInfo(streamOf(queue), `queue.${queue}.>`)
@@ -121,7 +84,6 @@ export class Admin {
     await this.#control.set(queue, { mode, at: Date.now(), reason })
   }
 
-  /** Deletes the calls that wait or are delayed, of all cages or one; returns how many. What runs ends. */
   async purge(queue: string, cage?: string): Promise<number> {
     const purged = async (stream: string, filter: string): Promise<number> => {
       try {
@@ -136,13 +98,11 @@ export class Admin {
     return (await purged(streamOf(queue), `queue.${queue}.${rest}`)) + (await purged(STREAMS.delayed, `delayed.${queue}.${rest}`))
   }
 
-  /** What is known of a call; undefined if nothing is: it never was, is long done, or was given no id and is done. */
   async status(id: string): Promise<CallStatus | undefined> {
     const record = await this.#find(id)
     return record && shown(record)
   }
 
-  /** Cancels a call: one that waits never runs, one that runs has its signal fired. False if there is nothing left to cancel. */
   async cancel(id: string): Promise<boolean> {
     const status = await this.#find(id)
     if (!status || status.state === 'done' || status.state === 'dead' || status.state === 'cancelled') return false
@@ -157,17 +117,14 @@ export class Admin {
     return true
   }
 
-  /** Dead letters, oldest first. */
   async *dead(filter: DeadFilter = {}): AsyncGenerator<DeadLetter> {
     for await (const message of this.#deadMessages(filter)) yield readLetter(message)
   }
 
-  /** Rejects with NOT_FOUND. */
   async deadLetter(seq: number): Promise<DeadLetter> {
     return readLetter(await this.#deadMessage(seq))
   }
 
-  /** Puts a dead call into its queue again, with other arguments if given, and takes the letter away. Returns the call's id. */
   async retry(seq: number, args?: unknown[]): Promise<string> {
     const message = await this.#deadMessage(seq)
     const letter = readLetter(message)
@@ -183,7 +140,6 @@ export class Admin {
     return letter.id
   }
 
-  /** Deletes a dead letter for good; false if it is not there. */
   async drop(seq: number): Promise<boolean> {
     const message = await this.#js.get(STREAMS.dead, { seq })
     if (!message) return false

@@ -8,19 +8,11 @@ import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
+import type { Consumer, Priority, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
-import { filterOf, type Priority, streamOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
+import { filterOf, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
-
-/** Something that runs the calls of a queue. */
-export interface Consumer {
-  start(): Promise<void>
-  /** Its policy has changed. */
-  reconfigure(): void
-  stop(): Promise<void>
-}
 
 const PRIORITIES: readonly Priority[] = ['normal', 'high']
 

@@ -6,30 +6,13 @@
  */
 import { CageError } from '../../errors.ts'
 import { isName } from '../../names.ts'
-import type { RequestInfo } from '../bus.ts'
 import { isCode, type JetStream, type Stored } from '../jetstream.ts'
 import { isCallSubject } from '../subjects.ts'
+import type { EnqueueOptions } from './contract.ts'
 import type { Control } from './control.ts'
 import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
-import { checkId, encodeCall, idOf, messageId, type Priority, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
+import { checkId, encodeCall, idOf, messageId, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
 import type { Streams } from './streams.ts'
-
-/** How a call is enqueued. */
-export interface EnqueueOptions {
-  /** Unique for as long as the queue remembers; undefined: the queue gives one. */
-  id?: string | undefined
-  /** Not before so long, ms. */
-  delayMs?: number | undefined
-  /** Dead after so long, ms. Default: as the queue says. */
-  expiresMs?: number | undefined
-  /** Urgent calls have slots of their own. */
-  priority?: Priority | undefined
-  /** What order and limits go by. */
-  key?: string | undefined
-  request: RequestInfo
-  /** Epoch ms: until then the server must have confirmed. */
-  deadline: number
-}
 
 export class Producer {
   readonly #js: JetStream

@@ -7,12 +7,12 @@
 import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf, isCode } from '../jetstream.ts'
-import { type Consumer, followCancellations } from './consumer.ts'
+import { followCancellations } from './consumer.ts'
+import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { Lanes, type Waiting } from './lanes.ts'
 import { decodeCall, streamOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
 import { Puller } from './puller.ts'
 
 /** Calls that are taken ahead (Z1), and what they may take together. */

@@ -6,9 +6,9 @@
  */
 import { CageError } from '../../errors.ts'
 import type { Outcome } from '../bus.ts'
+import type { QueuePolicy } from './contract.ts'
 import { ANY_SEQ, type CallRecord } from './ledger.ts'
 import type { QueuedCall } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
 
 export type Verdict =
   | { kind: 'done'; result: unknown }

@@ -1,9 +1,9 @@
 /** What becomes of a queued call, before and after its run. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
 import type { CallRecord } from '../../../src/bus/queue/ledger.ts'
 import type { QueuedCall } from '../../../src/bus/queue/message.ts'
-import type { QueuePolicy } from '../../../src/bus/queue/policy.ts'
 import { admit, backOffMs, expiryOf, isStale, MAX_RERUNS, verdict } from '../../../src/bus/queue/verdict.ts'
 import { CageError } from '../../../src/errors.ts'
 
