@@ -93,10 +93,10 @@ export class Cage {
     })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
     this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
-    await this.#keepInterfaces()
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
     this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
     await this.#rescan() // what was saved between reading and watching
+    await this.#keepInterfaces() // last: to load a driver holds up for a tenth of a second the calls that are served already
   }
 
   /** Takes over a changed configuration or placement. */
@@ -107,9 +107,10 @@ export class Cage {
       this.#placement = placement
       for (const module of this.#modules.values()) module.reconfigure()
       await this.#rescan()
+      const ending: Promise<void>[] = [] // what still runs on an old interface does not hold up the new one
       for (const name of Object.keys(old.interfaces)) {
         const changed = JSON.stringify(old.interfaces[name]) !== JSON.stringify(settings.interfaces[name])
-        if (changed || placement.only !== undefined) await this.#supervisor.release(`interface ${name}`)
+        if (changed || placement.only !== undefined) ending.push(this.#supervisor.release(`interface ${name}`))
       }
       for (const name of Object.keys(old.queues)) {
         const changed = JSON.stringify(old.queues[name]) !== JSON.stringify(settings.queues[name])
@@ -118,6 +119,7 @@ export class Cage {
       await this.#keepInterfaces()
       await this.#keepQueues()
       this.#host.log.info({}, 'configuration taken over')
+      await Promise.all(ending)
     })
   }
 

@@ -6,7 +6,7 @@ import { before, test } from 'node:test'
 import { setInterval } from 'node:timers/promises'
 import { curl, open, untilClosed } from '../support/http.ts'
 import { startNats } from '../support/nats.ts'
-import { freePort, type NodeProcess, project, startNode } from '../support/node.ts'
+import { freePort, type NodeProcess, type Project, project, startNode } from '../support/node.ts'
 import { type Owner, suite } from '../support/owner.ts'
 import { eventually, within } from '../support/wait.ts'
 
@@ -39,6 +39,7 @@ let web: Web
 
 interface Web {
   node: NodeProcess
+  folder: Project
   port: number
   /** An interface with short limits. */
   strict: number
@@ -60,10 +61,10 @@ async function start(owner: Owner): Promise<Web> {
       strict: { kind: 'http', port: strict, routes: ROUTES, ...limits },
     },
   }
-  const { dir } = project(owner, { 'cages/web/api.js': MODULE, 'config/web.ts': `export default ${JSON.stringify(config)}` })
-  const node = startNode(owner, dir, ['--cage', 'web', '--bus', url])
+  const folder = project(owner, { 'cages/web/api.js': MODULE, 'config/web.ts': `export default ${JSON.stringify(config)}` })
+  const node = startNode(owner, folder.dir, ['--cage', 'web', '--bus', url])
   await node.ready
-  return { node, port, strict }
+  return { node, folder, port, strict }
 }
 
 function greet(port: number): Promise<void> {
@@ -233,4 +234,22 @@ test('http: a stopping node waits for a request whose body is still coming, and 
   await cutOff
   assert.equal(await node.exited, 0)
   assert.ok(performance.now() - begun < 5_000)
+})
+
+test('http: a changed route is served while a call of the old interface still runs, and that call is answered', async (t) => {
+  const { node, folder, port } = await start(t)
+  const running = await open(t, port)
+  const received = untilClosed(running)
+  running.write('GET /slow/2500 HTTP/1.1\r\nHost: a\r\n\r\n')
+  await node.until('it runs', (entry) => entry.msg === 'slow begins')
+  const begun = performance.now()
+  const interfaces = { web: { kind: 'http', port, routes: { 'GET /greet/:name': 'api.hello' } } }
+  folder.write('config/web.ts', `export default ${JSON.stringify({ interfaces })}`)
+  const { text } = await eventually('the new route', async () => {
+    const answer = await curl(`http://127.0.0.1:${port}/greet/x`).catch(() => undefined) // for a moment nobody listens
+    return answer?.status === 200 && answer
+  })
+  assert.equal(text, 'Hello, x!')
+  assert.ok(performance.now() - begun < 2_000, 'before the old call has ended')
+  assert.match(await received, /^HTTP\/1\.1 200 [\s\S]*done$/)
 })
