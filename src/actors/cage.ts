@@ -33,7 +33,8 @@ export interface CageHost {
   readonly dataDir: string
   readonly bus: Bus
   readonly log: Log
-  readonly adapters: ReadonlyMap<string, Adapter>
+  /** Kind → how its protocol is spoken. */
+  readonly drivers: ReadonlyMap<string, Pick<Adapter, 'listen'>>
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string
@@ -273,9 +274,9 @@ export class Cage {
   async #keepInterfaces(): Promise<void> {
     if (this.#placement.only !== undefined) return
     const starting = Object.entries(this.#settings.interfaces).map(async ([name, { kind, options }]) => {
-      const adapter = this.#host.adapters.get(kind)
-      if (!adapter?.listen || this.#supervisor.has(`interface ${name}`)) return
-      const listen = adapter.listen.bind(adapter)
+      const driver = this.#host.drivers.get(kind)
+      if (!driver?.listen || this.#supervisor.has(`interface ${name}`)) return
+      const listen = driver.listen.bind(driver)
       await this.#supervisor.keep(
         new InterfaceActor(`interface ${name}`, (): Promise<Listener> => listen(options, this.#interfaceHost(name)), this.#host.log),
       )
