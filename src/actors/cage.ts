@@ -4,21 +4,19 @@
  * G2. Changes are applied one after the other, in the order in which they settled.
  * G3. At the end: interfaces stop first, then modules finish what they accepted, then the bus closes.
  */
-import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
-import { join, parse } from 'node:path'
+import { join } from 'node:path'
 import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
 import type { Log } from '../log.ts'
-import { isName } from '../names.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
 import { makeVersion, type Version } from './version.ts'
 import { watch } from './watcher.ts'
@@ -51,8 +49,6 @@ export interface Placement {
   only?: string | undefined
   except: readonly string[]
 }
-
-const EXTENSIONS = ['.ts', '.js']
 
 export class Cage {
   readonly #host: CageHost
@@ -108,14 +104,15 @@ export class Cage {
       this.#placement = placement
       for (const module of this.#modules.values()) module.reconfigure()
       await this.#rescan()
-      const ending: Promise<void>[] = [] // what still runs on an old interface does not hold up the new one
-      for (const name of Object.keys(old.interfaces)) {
-        const changed = JSON.stringify(old.interfaces[name]) !== JSON.stringify(settings.interfaces[name])
-        if (changed || placement.only !== undefined) ending.push(this.#supervisor.release(`interface ${name}`))
-      }
-      for (const name of Object.keys(old.queues)) {
-        const changed = JSON.stringify(old.queues[name]) !== JSON.stringify(settings.queues[name])
-        if (changed || placement.only !== undefined) await this.#supervisor.release(`queue ${name}`)
+      const ending: Promise<void>[] = [] // what still runs on an old interface or queue does not hold up the new one
+      for (const [kind, word] of [
+        ['interfaces', 'interface'],
+        ['queues', 'queue'],
+      ] as const) {
+        for (const [name, before] of Object.entries(old[kind])) {
+          const changed = JSON.stringify(before) !== JSON.stringify(settings[kind][name])
+          if (changed || placement.only !== undefined) ending.push(this.#supervisor.release(`${word} ${name}`))
+        }
       }
       await this.#keepInterfaces()
       await this.#keepQueues()
@@ -163,7 +160,8 @@ export class Cage {
     const names = await this.#hosted()
     for (const name of names) {
       // new, or its file is another one now: an own file over a shared one
-      if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== this.#fileOf(name)) affected.add(name)
+      if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== fileOf(this.#host.cagesDir, this.#host.cage, name))
+        affected.add(name)
     }
     for (const name of affected) if (names.includes(name)) await this.#reload(name)
     await this.#removeAllBut(names)
@@ -186,7 +184,7 @@ export class Cage {
   /** Brings the newest file of a module into service, or says why not (G1). */
   async #reload(name: string): Promise<void> {
     const { log, cage, door, onIsolate } = this.#host
-    const file = this.#fileOf(name)
+    const file = fileOf(this.#host.cagesDir, this.#host.cage, name)
     if (!file) return
     const before = performance.now()
     try {
@@ -216,24 +214,9 @@ export class Cage {
 
   /** Names of the modules that this worker hosts. */
   async #hosted(): Promise<string[]> {
-    const { cagesDir, cage } = this.#host
-    const names = new Set<string>()
-    for (const folder of [join(cagesDir, cage), join(cagesDir, '.shared')]) {
-      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
-        const { name, ext } = parse(entry.name)
-        if (!entry.isDirectory() && EXTENSIONS.includes(ext) && !name.endsWith('.d') && isName(name)) names.add(name)
-      }
-    }
     const { only, except } = this.#placement
-    return [...names].filter((name) => (only === undefined ? !except.includes(name) : name === only)).sort()
-  }
-
-  /** The cage's own file, else the shared one. */
-  #fileOf(name: string): string | undefined {
-    const { cagesDir, cage } = this.#host
-    return [cage, '.shared']
-      .flatMap((folder) => EXTENSIONS.map((extension) => join(cagesDir, folder, name + extension)))
-      .find((file) => existsSync(file))
+    const names = await moduleNames(this.#host.cagesDir, this.#host.cage)
+    return names.filter((name) => (only === undefined ? !except.includes(name) : name === only))
   }
 
   #moduleHost(name: string): ModuleHost {
