@@ -1,17 +1,19 @@
 /** HTTPS: certificates from files, of clients, and made by the interface itself; seen by curl and openssl. */
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect } from 'node:tls'
 import { interfaceHost } from '../../src/actors/interface.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import { readCredentials } from '../../src/adapters/http/certificate.ts'
 import { httpOptions } from '../../src/adapters/http/options.ts'
 import { listen } from '../../src/adapters/http/server.ts'
 import { type CertificateFiles, certificates } from '../support/certificates.ts'
-import { curl, open, run } from '../support/http.ts'
+import { curl, open, run, untilClosed } from '../support/http.ts'
 import { testBus } from '../support/load.ts'
 import { recordingLog, type Said } from '../support/log.ts'
 import { startNats } from '../support/nats.ts'
@@ -32,13 +34,13 @@ interface Secure {
 }
 
 /** An interface whose handler answers with the request that it gets, and a bus beneath. */
-async function start(t: TestContext, tls: object): Promise<Secure> {
+async function start(t: TestContext, tls: object, options: object = {}): Promise<Secure> {
   const server = await startNats(t)
   const bus = await testBus(t, server.url)
   await bus.serve('t', 'echo', { handle: (call, settle) => settle({ ok: true, result: { body: call.args[0] } }), cancel: () => {} })
   const { log, said } = recordingLog()
   const host = interfaceHost({ bus, cage: 't', name: 'x', log, dataDir: folder(t), timeoutMs: () => 5_000, newRequestId: () => 'r' })
-  const listener = await listen(httpOptions.parse({ port: 0, handler: 'echo.request', tls }), host)
+  const listener = await listen(httpOptions.parse({ port: 0, handler: 'echo.request', tls, ...options }), host)
   atEnd(t, () => listener.stop())
   return { listener, address: listener.address, port: Number(new URL(listener.address).port), said }
 }
@@ -139,6 +141,14 @@ test('https: a renewed certificate is taken over while the interface runs, a dam
   t.mock.timers.tick(3_600_000)
   await within('the log', untilSaid(said, 'certificate renewed'))
   assert.equal((await shown(port)).fingerprint256, fingerprint(renewed.cert))
+})
+
+test('https: a client that is silent, in its handshake or after it, is cut off', async (t) => {
+  const { port } = await start(t, { selfSigned: true }, { headersTimeoutMs: 300 })
+  const inHandshake = await open(t, port)
+  const afterIt = connect({ socket: await open(t, port), rejectUnauthorized: false })
+  await once(afterIt, 'secureConnect')
+  assert.match((await Promise.all([untilClosed(afterIt), untilClosed(inHandshake)]))[0], /^HTTP\/1\.1 408 /)
 })
 
 test('https: a handshake that is never finished holds up neither others nor a stop', async (t) => {

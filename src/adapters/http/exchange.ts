@@ -68,7 +68,7 @@ export class Exchange {
   ): Promise<void> {
     const host = this.#host
     try {
-      const options = callOptions(request, this.#options.timeoutMs ?? host.timeoutMs, host.newRequestId)
+      const options = callOptions(request, this.#options.timeoutMs ?? host.timeoutMs, host)
       reply.header('request-id', options.requestId)
       await this.#turnEnd()
       if (reply.raw.destroyed) return // the client has gone away before there was a call to cancel

@@ -41,7 +41,9 @@ export interface TlsOptions {
   clientCaFile?: string | undefined
 }
 
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
+/** Node's timers count no further. */
+export const LONGEST_MS: number = 2 ** 31 - 1
+
 const timeoutMs = z.number().int().min(1).max(LONGEST_MS)
 const positive = z.number().int().positive()
 const file = z.string().min(1)
