@@ -182,10 +182,12 @@ test('sample: of two copies on one machine the second takes the ports over when 
   const load = startLoad(bus, 500, 2_000, 'sample.greeter.hello', () => ['you'])
   atEnd(t, () => load.stop())
   await eventually('both are under load', () => load.calls > 500)
-  first.kill('SIGKILL')
   const killedAt = performance.now()
+  const answered = load.durations.length + load.failures.length
+  first.kill('SIGKILL')
   await first.exited
   const goneAt = performance.now()
+  const inFlight = load.calls - answered // at most: those of the other copy are among them
   const greeting = await eventually('the port is served again', async () => {
     const { text } = await curl(`http://127.0.0.1:${both.port}/hello/World`).catch(() => ({ text: '' }))
     return text !== '' && text
@@ -209,5 +211,5 @@ test('sample: of two copies on one machine the second takes the ports over when 
     [],
     'every call that failed was made while the first was there',
   )
-  assert.ok(load.failures.length < 20, `${load.failures.length} calls failed`)
+  assert.ok(load.failures.length <= inFlight, `${load.failures.length} calls failed, ${inFlight} were in flight`)
 })
