@@ -27,6 +27,8 @@ export interface NatsServerOptions {
   /** Lines of nats-server.conf. */
   config?: string
   port?: number
+  /** Default: true. */
+  jetStream?: boolean
 }
 
 /** The program, or an error that says how to get it. */
@@ -40,7 +42,8 @@ export function natsServerBinary(): string {
 export async function startNats(owner: Owner, options: NatsServerOptions = {}): Promise<NatsServer> {
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-nats-'))
   const config = join(dir, 'nats.conf')
-  writeFileSync(config, `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }\n${options.config ?? ''}\n`)
+  const storage = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }`
+  writeFileSync(config, `${storage}\n${options.config ?? ''}\n`)
   let running = await launch(config, options.port ?? -1)
   const server: NatsServer = {
     get url() {
