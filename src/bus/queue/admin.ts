@@ -1,5 +1,6 @@
 /** Admin: what an engineer sees of queues and dead letters, and does with them. `menagerie queue|dead` and `ctx.queues` are its faces. */
 import { CageError } from '../../errors.ts'
+import { didYouMean } from '../../names.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
 import type { Control, QueueMode, QueueOrder } from './control.ts'
@@ -269,5 +270,6 @@ function shown({ seq: _seq, moves: _moves, reruns: _reruns, ...status }: CallRec
 }
 
 function noQueue(queue: string, known: string[]): CageError {
-  return new CageError('NOT_FOUND', `there is no queue ${queue}${known.length > 0 ? ` (there are ${known.join(', ')})` : ''}`)
+  const there = didYouMean(queue, known) || (known.length > 0 ? ` (there are ${known.join(', ')})` : '')
+  return new CageError('NOT_FOUND', `there is no queue ${queue}${there}`)
 }
