@@ -8,7 +8,7 @@ import { type Command, command } from './command.ts'
 import { agree, note, Progress, print, printFields, printJson, printTable, toJson } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
 import { showFailures } from './status.ts'
-import { plural, readArguments, readCount, readName, readPositive, readPrefix, readTime, showTime } from './values.ts'
+import { plural, readArguments, readCount, readName, readPositive, readPrefix, readTime, showDuration, showTime } from './values.ts'
 import { flag, operand, operands, option, type Values } from './words.ts'
 
 const FILTERS = {
@@ -40,9 +40,9 @@ const ls = command({
       else if (letters.length === 0) note('there are no such dead letters')
       else
         printTable(
-          ['SEQ', 'DIED', 'QUEUE', 'METHOD', 'CALL', 'ATTEMPTS', 'ERROR'],
+          ['SEQ', 'AGE', 'QUEUE', 'METHOD', 'CALL', 'TRIES', 'ERROR'],
           letters.map(({ seq, diedAt, queue, target, id, attempts, code, message }) => [
-            ...[seq, showTime(diedAt), queue, target, id, attempts],
+            ...[seq, showDuration(Date.now() - diedAt), queue, target, id, attempts],
             { text: `${code}: ${message}`, style: 'red' },
           ]),
         )

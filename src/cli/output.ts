@@ -4,7 +4,6 @@
  * O2. A terminal gets colours (NO_COLOR: none), lines cut at its edge, and progress in one line; anything else gets whole lines.
  * O3. Text from elsewhere cannot steer the terminal.
  */
-import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { styleText } from 'node:util'
 import { CageError } from '../errors.ts'
@@ -119,8 +118,7 @@ export async function agree(question: string, yes: boolean): Promise<number | un
   if (yes) return undefined
   if (!process.stdin.isTTY || !process.stderr.isTTY) return refuse([`${question} there is no terminal to ask on: --yes says so`])
   const lines = createInterface({ input: process.stdin, output: process.stderr })
-  const left = once(lines, 'close').then(() => '') // Ctrl-D, Ctrl-C
-  const answer = await Promise.race([lines.question(`${question} [y/N] `), left])
+  const answer = await lines.question(`${question} [y/N] `).catch(() => '') // Ctrl-C, Ctrl-D
   lines.close()
   if (/^y(es)?$/i.test(answer.trim())) return undefined
   note('nothing was done')

@@ -218,7 +218,7 @@ test('cli: dead letters are listed by queue, target, error and time, and no more
   const few = await run('dead', 'ls', '--queue', 'found', '--limit', '2')
   assert.match(
     few.stdout,
-    /^SEQ +DIED +QUEUE +METHOD +CALL +ATTEMPTS +ERROR\n( *\d+ +\S+ \S+ +found +shop\.mail\.send +found:\d +1 +BAD_ADDRESS: nobody lives there: bad \d\n){2}$/,
+    /^SEQ +AGE +QUEUE +METHOD +CALL +TRIES +ERROR\n( *\d+ +\d+m?s +found +shop\.mail\.send +found:\d +1 +BAD_ADDRESS: nobody lives there: bad \d\n){2}$/,
   )
   assert.equal(few.stderr, 'the oldest 2 of 3; --limit shows more\n')
   assert.match((await run('dead', 'ls', '--error', 'bad', '--limit', '1')).stderr, /^the oldest 1, and there are more/)
