@@ -11,6 +11,7 @@ import { Root } from './actors/root.ts'
 import { watch } from './actors/watcher.ts'
 import { ADAPTERS } from './adapters/registry.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
+import { callKeeper } from './bus/callkeeper.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
 import { type ConfigSource, readCageConfig, readNodeConfig } from './config.ts'
@@ -84,7 +85,6 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     process.exit(1)
   }
   const { bus, embedded } = chosen
-  const { callKeeper } = await import('./bus/nats.ts')
   const keeper = callKeeper(`${name}/keeper`, bus, log)
   const root = new Root({
     node: name,

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
-import type { Backoff, QueuePolicy } from './bus/queue/policy.ts'
+import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { EMBEDDED_PORT } from './servers.ts'
 

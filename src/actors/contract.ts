@@ -3,7 +3,7 @@
  * Types only; users import them from 'menagerie'.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { CallStatus } from '../bus/queue/admin.ts'
+import type { CallStatus } from '../bus/queue/contract.ts'
 import type { Log } from '../log.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */

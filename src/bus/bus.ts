@@ -3,11 +3,7 @@
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
  */
 import type { CageError } from '../errors.ts'
-import type { Admin } from './queue/admin.ts'
-import type { Consumer } from './queue/consumer.ts'
-import type { Culprit } from './queue/keeper.ts'
-import type { QueuePolicy } from './queue/policy.ts'
-import type { EnqueueOptions } from './queue/producer.ts'
+import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
 export interface RequestInfo {
@@ -118,7 +114,7 @@ export interface Bus {
   /** Runs the calls that a cage has in a queue, as one of its copies, until the consumer is stopped. The policy is read at each use. */
   consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
   /** Queues and dead letters as engineers see them. */
-  readonly queues: Admin
+  readonly queues: QueueAdmin
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   stats(): BusStats

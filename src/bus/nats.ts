@@ -1,13 +1,13 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
 import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
-import type { Bus, CallKeeper } from './bus.ts'
+import type { Bus } from './bus.ts'
 import { Caller } from './caller.ts'
+import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
 import { Outbox } from './outbox.ts'
-import { holdsAnything, sharedHeld } from './queue/held.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
 import { Server } from './server.ts'
@@ -54,43 +54,33 @@ export async function openBus(
     async close() {
       await queues.close()
       caller.close()
-      if (connection.connected && !nc.isClosed()) await drain(nc)
-      await nc.close()
+      await close(connection)
     },
   }
 }
 
-/** Keeps held calls alive over a connection of its own. */
-export function callKeeper(name: string, options: BusOptions, log: Log): CallKeeper {
-  const closing = new AbortController()
-  let connection: Promise<Connection> | undefined
-  let keeper: Promise<Keeper> | undefined
-  const tables = new Set<SharedArrayBuffer>()
-  const connect = (): Promise<Keeper> => {
-    connection ??= openConnection(name, options, log, closing.signal)
-    keeper ??= connection.then((open) => new Keeper(new JetStream(new Caller(open, new Outbox(open.nc))), tables, log))
-    return keeper
-  }
+/** Connects for nothing but to keep the calls of these tables alive. */
+export async function openKeeper(
+  name: string,
+  options: BusOptions,
+  log: Log,
+  signal: AbortSignal,
+  tables: ReadonlySet<SharedArrayBuffer>,
+): Promise<OpenKeeper> {
+  const connection = await openConnection(name, options, log, signal)
+  const keeper = new Keeper(new JetStream(new Caller(connection, new Outbox(connection.nc))), tables, log)
   return {
-    table: () => {
-      const table = sharedHeld()
-      tables.add(table)
-      return table
-    },
-    handBack: async (table, culprit) => {
-      tables.delete(table)
-      if (holdsAnything(table)) await (await connect()).handBack(table, culprit)
-    },
-    connect: () => void connect().catch(() => {}), // only close() ends the waiting for the bus
-    close: async () => {
-      closing.abort()
-      const open = await connection?.catch(() => undefined)
-      if (!open) return
-      ;(await keeper)?.close()
-      if (open.connected && !open.nc.isClosed()) await drain(open.nc)
-      await open.nc.close()
+    handBack: (table, culprit) => keeper.handBack(table, culprit),
+    close: () => {
+      keeper.close()
+      return close(connection)
     },
   }
+}
+
+async function close({ connected, nc }: Connection): Promise<void> {
+  if (connected && !nc.isClosed()) await drain(nc)
+  await nc.close()
 }
 
 /** What is left of the connection's time once it is to be closed, ms. */

@@ -1,11 +1,10 @@
 /** `menagerie dead`: calls that will not be tried again, found, retried and dropped. */
-import type { Admin } from '../bus/queue/admin.ts'
-import type { DeadLetter } from '../bus/queue/dead.ts'
-import type { DeadFilter } from '../bus/queue/letters.ts'
+import type { DeadFilter, DeadLetter, QueueAdmin } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
+import { toJson } from '../json.ts'
 import { forEach } from './bulk.ts'
 import { type Command, command } from './command.ts'
-import { agree, note, Progress, print, printFields, printJson, printTable, toJson } from './output.ts'
+import { agree, note, Progress, print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
 import { showFailures } from './status.ts'
 import { plural, readArguments, readCount, readName, readPositive, readPrefix, readTime, showDuration, showTime } from './values.ts'
@@ -124,7 +123,7 @@ function checkChoice(values: Partial<Values<typeof CHOICE>>): string[] {
 }
 
 /** The numbers of what was chosen, oldest first. */
-async function chosen(queues: Admin, values: Values<typeof CHOICE>): Promise<number[]> {
+async function chosen(queues: QueueAdmin, values: Values<typeof CHOICE>): Promise<number[]> {
   if (!values.all) return [...new Set(values.seqs)]
   const seqs: number[] = []
   const progress = new Progress()
@@ -137,7 +136,7 @@ async function chosen(queues: Admin, values: Values<typeof CHOICE>): Promise<num
 }
 
 /** ` of 1,204`: known without reading them only if they need not be read to be chosen. */
-async function total(queues: Admin, { queue, target, error, since, until }: Values<typeof FILTERS>): Promise<string> {
+async function total(queues: QueueAdmin, { queue, target, error, since, until }: Values<typeof FILTERS>): Promise<string> {
   if (error !== undefined || since !== undefined || until !== undefined) return ', and there are more'
   return ` of ${(await queues.countDead({ queue, target })).toLocaleString('en')}`
 }
@@ -159,5 +158,9 @@ function showLetter({ seq, id, queue, target, diedAt, enqueuedAt, code, message,
     ['attempts', attempts],
   ])
   showFailures(failures)
-  print(args === undefined ? `\npayload, base64 (it cannot be read):\n${toJson(payload)}` : `\narguments:\n${toJson(args, 2)}`)
+  print(
+    args === undefined
+      ? `\npayload, base64 (it cannot be read):\n${toJson(payload)}`
+      : `\narguments:\n${JSON.stringify(JSON.parse(toJson(args)), null, 2)}`,
+  )
 }

@@ -7,7 +7,7 @@
 import { createInterface } from 'node:readline/promises'
 import { styleText } from 'node:util'
 import { CageError } from '../errors.ts'
-import { jsonValue } from '../json.ts'
+import { toJson } from '../json.ts'
 
 /** EX_CONFIG of sysexits.h: the command cannot be understood, or not in this folder. */
 export const EX_CONFIG = 78
@@ -20,10 +20,6 @@ export type Cell = string | number | { text: string; style: Style }
 /** A line of JSON (O1). */
 export function printJson(value: unknown): void {
   process.stdout.write(`${toJson(value)}\n`)
-}
-
-export function toJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, jsonValue, indent) ?? 'null'
 }
 
 export function print(text: string): void {

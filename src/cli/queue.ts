@@ -1,6 +1,6 @@
 /** `menagerie queue`: queues, seen and steered. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Admin, QueueDetails } from '../bus/queue/admin.ts'
+import type { QueueAdmin, QueueDetails } from '../bus/queue/contract.ts'
 import { type Command, command } from './command.ts'
 import { agree, type Cell, note, Progress, print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
@@ -122,7 +122,7 @@ function modeCommand(verb: string, mode: 'paused' | 'open', summary: string, not
 }
 
 /** False if Ctrl-C ended the waiting. */
-async function untilEmpty(queues: Admin, queue: string): Promise<boolean> {
+async function untilEmpty(queues: QueueAdmin, queue: string): Promise<boolean> {
   const asked = new AbortController()
   const stop = (): void => asked.abort()
   process.once('SIGINT', stop)

@@ -1,8 +1,9 @@
 /** `menagerie queue status` and `cancel`: one queued call, by its id. */
-import type { CallStatus } from '../bus/queue/admin.ts'
+import type { CallStatus } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
+import { toJson } from '../json.ts'
 import { type Command, command } from './command.ts'
-import { print, printFields, printJson, printTable, toJson } from './output.ts'
+import { print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
 import { showTime } from './values.ts'
 import { operand } from './words.ts'

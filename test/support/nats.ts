@@ -42,8 +42,8 @@ export function natsServerBinary(): string {
 export async function startNats(owner: Owner, options: NatsServerOptions = {}): Promise<NatsServer> {
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-nats-'))
   const config = join(dir, 'nats.conf')
-  const storage = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }`
-  writeFileSync(config, `${storage}\n${options.config ?? ''}\n`)
+  const jetStream = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }`
+  writeFileSync(config, `${jetStream}\n${options.config ?? ''}\n`)
   let running = await launch(config, options.port ?? -1)
   const server: NatsServer = {
     get url() {

@@ -39,7 +39,7 @@ export function wholeRequest(request: FastifyRequest, mutual: boolean): HttpRequ
     body: request.body,
     ip: request.ip,
     host: request.host,
-    protocol: request.protocol,
+    protocol: protocolOf(request),
   }
   return mutual ? { ...whole, clientName: clientNameOf(request) } : whole
 }
@@ -60,12 +60,17 @@ export function callOptions(request: FastifyRequest, limitMs: number, newRequest
     owner: raw,
     requestId: matching(REQUEST_ID, headers['request-id']) ?? newRequestId(),
     traceparent: matching(TRACEPARENT, headers.traceparent),
-    protocol: request.protocol,
+    protocol: protocolOf(request),
   }
 }
 
 function urlOf({ raw }: FastifyRequest): string {
   return raw.url?.replace(ORIGIN, '') || '/' // RFC 9112, 3.2.2: a client may name the origin too
+}
+
+/** A trusted proxy's word for it is any text. */
+function protocolOf(request: FastifyRequest): 'http' | 'https' {
+  return request.protocol === 'https' ? 'https' : 'http'
 }
 
 /** `Timeout-Ms` can only shorten it. */

@@ -3,51 +3,26 @@ import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
-import type { Control, QueueMode, QueueOrder } from './control.ts'
-import type { DeadLetter } from './dead.ts'
-import type { LaneInfo } from './lanes.ts'
+import type {
+  CageShare,
+  CallState,
+  CallStatus,
+  DeadFilter,
+  DeadLetter,
+  LaneInfo,
+  QueueAdmin,
+  QueueDetails,
+  QueueMode,
+  QueueSummary,
+} from './contract.ts'
+import type { Control } from './control.ts'
 import type { Leadership } from './leadership.ts'
-import type { CallRecord, CallState, Ledger } from './ledger.ts'
-import { countOf, type DeadFilter, Letters } from './letters.ts'
+import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
+import { countOf, Letters } from './letters.ts'
 import { decodeCall, filterOf, idOf, placeOf, STREAMS, streamOf } from './message.ts'
 import type { Streams } from './streams.ts'
 
-/** A queue at a glance. */
-export interface QueueSummary {
-  queue: string
-  mode: QueueMode
-  /** Not begun, and begun but not ended. */
-  waiting: number
-  running: number
-  delayed: number
-  dead: number
-  bytes: number
-  /** Epoch ms: when the oldest call was stored that is not done. */
-  oldestAt: number | undefined
-}
-
-export interface QueueDetails extends QueueSummary {
-  order: QueueOrder
-  cages: CageShare[]
-}
-
-/** What a cage has in a queue. */
-export interface CageShare {
-  cage: string
-  waiting: number
-  running: number
-  /** Questions for work that are open: 0 means that nobody runs the cage, or that all its slots are taken. */
-  asking: number
-  /** In a sequenced queue: the lanes with most waiting, and those that a failed call holds. */
-  lanes: LaneInfo[] | undefined
-  /** Calls by `module.method`. */
-  methods: Record<string, number>
-}
-
-/** What is known of a call. */
-export interface CallStatus extends Omit<CallRecord, 'seq' | 'moves' | 'reruns'> {}
-
-export class Admin {
+export class Admin implements QueueAdmin {
   readonly #js: JetStream
   readonly #streams: Streams
   readonly #ledger: Ledger
@@ -64,7 +39,6 @@ export class Admin {
     this.#letters = new Letters(js, streams, ledger)
   }
 
-  /** Rejects with UNAVAILABLE if the bus has no JetStream. */
   async check(): Promise<void> {
     try {
       await this.#js.api('INFO')
@@ -79,7 +53,6 @@ export class Admin {
     return Promise.all((await this.#streams.queues()).map((queue) => this.#summary(queue)))
   }
 
-  /** Rejects with NOT_FOUND if there is no such queue. */
   async show(queue: string): Promise<QueueDetails> {
     await this.#control.refresh()
     const info = await this.#js.streamInfo(streamOf(queue), `queue.${queue}.>`)
@@ -115,7 +88,6 @@ export class Admin {
     await this.#control.set(queue, { mode, at: Date.now(), reason })
   }
 
-  /** Deletes the calls that wait or are delayed, of all cages or one; returns how many. What runs ends. */
   async purge(queue: string, cage?: string): Promise<number> {
     const purged = async (stream: string, filter: string): Promise<number> => {
       try {
@@ -130,13 +102,11 @@ export class Admin {
     return (await purged(streamOf(queue), `queue.${queue}.${rest}`)) + (await purged(STREAMS.delayed, `delayed.${queue}.${rest}`))
   }
 
-  /** What is known of a call; undefined if nothing is: it never was, is long done, or was given no id and is done. */
   async status(id: string): Promise<CallStatus | undefined> {
     const record = await this.#find(id)
     return record && shown(record)
   }
 
-  /** Cancels a call: one that waits never runs, one that runs has its signal fired. False if there is nothing left to cancel. */
   async cancel(id: string): Promise<boolean> {
     const status = await this.#find(id)
     if (!status || status.state === 'done' || status.state === 'dead' || status.state === 'cancelled') return false
@@ -149,27 +119,22 @@ export class Admin {
     return true
   }
 
-  /** Dead letters, oldest first. */
   dead(filter: DeadFilter = {}): AsyncGenerator<DeadLetter> {
     return this.#letters.list(filter)
   }
 
-  /** How many dead letters there are of a queue and a target. */
   countDead(filter: Pick<DeadFilter, 'queue' | 'target'> = {}): Promise<number> {
     return this.#letters.count(filter)
   }
 
-  /** Rejects with NOT_FOUND. */
   deadLetter(seq: number): Promise<DeadLetter> {
     return this.#letters.get(seq)
   }
 
-  /** Puts a dead call into its queue again, with other arguments if given, and takes the letter away. Returns the call's id. */
   retry(seq: number, args?: unknown[]): Promise<string> {
     return this.#letters.retry(seq, args)
   }
 
-  /** Deletes a dead letter for good; false if it is not there. */
   drop(seq: number): Promise<boolean> {
     return this.#letters.drop(seq)
   }
@@ -202,6 +167,7 @@ export class Admin {
 
   /** A call that is delayed is in one of two streams, and a sequence says nothing without its stream: only what is the call's own is deleted. */
   async #deleteMessage({ id, queue, seq }: CallRecord): Promise<void> {
+    if (seq === ANY_SEQ) return
     for (const stream of [streamOf(queue), STREAMS.delayed]) {
       const message = await this.#js.get(stream, { seq })
       if (message && idIn(message, stream === STREAMS.delayed) === id) await this.#js.delete(stream, seq)
@@ -217,10 +183,11 @@ export class Admin {
     return message && this.#fromMessage(id, message, place.delayed)
   }
 
-  /** A call that waits in its queue and has been handed out is running: only its first failure writes that down. */
+  /** The ledger is not told of everything: a delayed call whose time has come waits in its queue, and one that was handed out runs. */
   async #current(record: CallRecord): Promise<CallRecord> {
-    if (record.state !== 'waiting') return record
-    return { ...record, state: await this.#stateInQueue(record.queue, record.target, record.seq) }
+    const { state, dueAt = 0, queue, target, seq } = record
+    if (state === 'delayed' && dueAt < Date.now()) return { ...record, state: 'waiting' }
+    return state === 'waiting' && seq !== ANY_SEQ ? { ...record, state: await this.#stateInQueue(queue, target, seq) } : record
   }
 
   async #stateInQueue(queue: string, target: string, seq: number): Promise<CallState> {

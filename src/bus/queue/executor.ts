@@ -10,11 +10,11 @@ import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Call, CallHandler, Outcome, RequestInfo } from '../bus.ts'
 import { type Delivery, isCode, type JetStream, NS } from '../jetstream.ts'
+import type { CallState, Failure, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
-import type { CallRecord, CallState, Ledger } from './ledger.ts'
-import { decodeCall, encodeCall, type Failure, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
+import type { CallRecord, Ledger } from './ledger.ts'
+import { decodeCall, encodeCall, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
 import { admit, expiryOf, type Verdict, verdict } from './verdict.ts'
 
 export interface ExecutorOptions {
@@ -120,7 +120,7 @@ export class Executor {
     if (admission.kind === 'dead') return this.#conclude(taken, { kind: 'dead', error: admission.error })
     if (recorded) {
       if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
-      const again = delivery.count > 1 || (this.#options.sequenced && record?.state === 'running')
+      const again = record?.state === 'running' // its run was begun and has not ended
       const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
       if (record) await this.#options.ledger.put(next)
       else {

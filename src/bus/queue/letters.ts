@@ -5,27 +5,13 @@
  */
 import { CageError } from '../../errors.ts'
 import { headerOf, type JetStream, type StoredMessage } from '../jetstream.ts'
-import { callOf, type DeadLetter, readLetter } from './dead.ts'
-import type { CallRecord, Ledger } from './ledger.ts'
+import type { DeadFilter, DeadLetter } from './contract.ts'
+import { callOf, readLetter } from './dead.ts'
+import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
 import { decodeCall, encodeCall, messageId, type QueuedCall, STREAMS, subjectOf } from './message.ts'
 import type { Streams } from './streams.ts'
 
-/** Which dead letters. */
-export interface DeadFilter {
-  queue?: string | undefined
-  /** `cage`, `cage.module` or `cage.module.method` */
-  target?: string | undefined
-  /** A part of code or message, in any case. */
-  error?: string | undefined
-  /** Epoch ms. */
-  since?: number | undefined
-  until?: number | undefined
-}
-
 const WRITE_MS = 10_000
-
-/** Of a message that is not stored yet. */
-const NOWHERE = Number.MAX_SAFE_INTEGER
 
 export class Letters {
   readonly #js: JetStream
@@ -62,27 +48,12 @@ export class Letters {
   async retry(seq: number, args: unknown[] | undefined): Promise<string> {
     const message = await this.#message(seq)
     const letter = readLetter(message)
-    const { id, target } = letter
+    const { id } = letter
     const dead: QueuedCall = letter.args === undefined && args !== undefined ? emptyCall(message.subject) : callOf(message)
-    const now = Date.now()
-    const call = { ...dead, args: args ?? dead.args, id, moves: dead.moves + 1, attempts: 0, enqueuedAt: now, dueAt: undefined }
+    const call = { ...dead, args: args ?? dead.args, id, moves: dead.moves + 1, attempts: 0, enqueuedAt: Date.now(), dueAt: undefined }
     const known = await this.#ledger.get(id)
-    if (known && known.moves > dead.moves) {
-      await this.#js.delete(STREAMS.dead, seq) // a retry before this one had come as far as that
-      return id
-    }
-    const { queue, failures } = call
-    const record: CallRecord = {
-      ...{ id, queue, target, state: 'waiting', seq: NOWHERE, moves: dead.moves, attempts: 0, crashes: 0, reruns: 0 },
-      ...{ enqueuedAt: now, changedAt: now, failures },
-    }
-    await this.#streams.queue(queue)
-    await this.#ledger.put(record) // A2
-    const { seq: stored } = await this.#publish(call, id).catch(async (error: unknown) => {
-      if (known) await this.#ledger.put(known) // the letter is still there
-      throw error
-    })
-    if ((await this.#ledger.get(id))?.seq === NOWHERE) await this.#ledger.put({ ...record, seq: stored, moves: call.moves })
+    if (known === undefined || known.moves <= dead.moves || known.seq === ANY_SEQ) await this.#enqueue(call, id, known)
+    // else a retry before this one had come as far as that: only the letter is left
     await this.#js.delete(STREAMS.dead, seq)
     return id
   }
@@ -95,9 +66,19 @@ export class Letters {
     return this.#js.delete(STREAMS.dead, seq)
   }
 
-  #publish(call: QueuedCall, id: string): Promise<{ seq: number }> {
-    const options = { msgId: messageId(id, call.moves), deadline: Date.now() + WRITE_MS }
-    return this.#js.publish(subjectOf('queue', call), encodeCall(call), options)
+  async #enqueue(call: QueuedCall, id: string, known: CallRecord | undefined): Promise<void> {
+    const { queue, cage, module, method, moves, failures } = call
+    const now = Date.now()
+    const record = { id, queue, target: `${cage}.${module}.${method}`, state: 'waiting', seq: ANY_SEQ, moves } as const
+    const counts = { attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now }
+    await this.#streams.queue(queue)
+    await this.#ledger.put({ ...record, ...counts, failures }) // A2
+    try {
+      await this.#js.publish(subjectOf('queue', call), encodeCall(call), { msgId: messageId(id, moves), deadline: now + WRITE_MS })
+    } catch (error) {
+      if (known) await this.#ledger.put(known) // the letter is still there
+      throw error
+    }
   }
 
   async #message(seq: number): Promise<StoredMessage> {

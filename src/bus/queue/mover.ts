@@ -2,6 +2,7 @@
  * Mover: brings delayed calls into their queues when they are due. Every copy of every cage has one, and they share the work.
  * M1. The server itself keeps the time: a call that is not yet due is handed back with the delay that is left.
  * M2. A call is published before it is taken out here, under a message id of its own: what dies in between repeats it, and repeats are dropped.
+ * M3. Its record is left alone: whoever runs the call may have written it already.
  */
 import type { Msg } from 'nats'
 import type { Log } from '../../log.ts'
@@ -88,12 +89,11 @@ export class Mover {
     const next = { ...call, id, moves: call.moves + 1, dueAt: undefined, enqueuedAt: call.enqueuedAt ?? delivery.time }
     const publish = (): ReturnType<JetStream['publish']> =>
       this.#js.publish(subjectOf('queue', next), encodeCall(next), { msgId: messageId(id, next.moves), deadline: Date.now() + WRITE_MS })
-    const { seq } = await publish().catch(async (error: unknown) => {
+    await publish().catch(async (error: unknown) => {
       if (!isCode(error, 'UNAVAILABLE')) throw error
       await this.#streams.queue(call.queue) // a first call of this queue, and a delayed one
       return publish()
     })
-    if (record) await this.#ledger.put({ ...record, state: 'waiting', seq, moves: next.moves, changedAt: Date.now(), dueAt: undefined })
     return done()
   }
 

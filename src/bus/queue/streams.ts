@@ -7,7 +7,8 @@
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, NS, type Wanted } from '../jetstream.ts'
-import { filterOf, type Priority, STREAMS, streamOf } from './message.ts'
+import type { Priority } from './contract.ts'
+import { filterOf, STREAMS, streamOf } from './message.ts'
 
 /** Without a sign of life for so long a call is given to another copy; `Keeper` gives one every second. */
 export const ACK_WAIT_MS: number = 5_000

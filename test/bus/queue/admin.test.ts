@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { Bus, Call, CallHandler, Outcome } from '../../../src/bus/bus.ts'
-import type { QueuePolicy } from '../../../src/bus/queue/policy.ts'
+import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
 import { CageError } from '../../../src/errors.ts'
 import { testBus } from '../../support/load.ts'
 import { client, type NatsServer, startNats } from '../../support/nats.ts'
