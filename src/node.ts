@@ -18,6 +18,7 @@ import { type ConfigSource, readCageConfig, readNodeConfig } from './config.ts'
 import * as door from './index.ts'
 import { type Log, type LogLevel, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
+import { serversOf } from './servers.ts'
 import type { CageSettings, NodeSettings } from './settings.ts'
 import { writeIndex } from './types.ts'
 
@@ -158,7 +159,7 @@ async function chooseBus(
   log: Log,
 ): Promise<{ bus: BusOptions; embedded?: Embedded }> {
   const { embedded: own, ...configured } = settings.bus
-  const named = options.bus.length > 0 ? options.bus : (process.env.NATS_URL?.split(',') ?? configured.servers)
+  const named = serversOf(options.bus, process.env, configured.servers)
   if (named) return { bus: { ...configured, servers: named } }
   const { openEmbedded } = await import('./bus/embedded.ts')
   const binary = async (): Promise<string> => {

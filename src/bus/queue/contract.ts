@@ -193,6 +193,8 @@ export interface DeadFilter {
 
 /** Queues, calls and dead letters as engineers see them, and what they do with them. */
 export interface QueueAdmin {
+  /** Rejects with UNAVAILABLE if the bus has no JetStream. */
+  check(): Promise<void>
   list(): Promise<QueueSummary[]>
   /** Rejects with NOT_FOUND if there is no such queue. */
   show(queue: string): Promise<QueueDetails>
@@ -205,6 +207,8 @@ export interface QueueAdmin {
   cancel(id: string): Promise<boolean>
   /** Dead letters, oldest first. */
   dead(filter?: DeadFilter): AsyncIterable<DeadLetter>
+  /** How many dead letters there are of a queue and a target. */
+  countDead(filter?: Pick<DeadFilter, 'queue' | 'target'>): Promise<number>
   /** Rejects with NOT_FOUND. */
   deadLetter(seq: number): Promise<DeadLetter>
   /** Puts a dead call into its queue again, with other arguments if given, and takes the letter away. Returns the call's id. */
