@@ -9,6 +9,7 @@ import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
+import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
@@ -189,6 +190,7 @@ export class Cage {
     const before = performance.now()
     try {
       const compiled = await compile(file, join(this.#host.dataDir, 'cache'))
+      if (compiled.empty && this.#modules.has(name)) throw new CageError('INVALID_ARGUMENT', `${file} is empty`) // it is being saved
       const version: Version = makeVersion(++this.#versions, evaluate(compiled, door), compiled.inputs)
       const isolate = this.#settings.modules[name]?.isolate ?? version.options.isolate ?? false
       if (isolate !== (this.#placement.only === name)) onIsolate(name, isolate)
