@@ -36,10 +36,22 @@ export class Producer {
     if (this.#control.of(queue).mode === 'draining')
       throw new CageError('UNAVAILABLE', `queue ${queue} is being drained, it takes no calls`)
     const dueAt = delayMs > 0 ? Date.now() + delayMs : undefined
-    const { queued: _, ...travelling } = request
     const call: QueuedCall = {
-      ...{ queue, cage, module, method, priority, args, request: travelling, id, attempts: 0, moves: 0 },
-      ...{ enqueuedAt: undefined, expiresMs, dueAt, key, failures: [] },
+      queue,
+      cage,
+      module,
+      method,
+      priority,
+      args,
+      request,
+      id,
+      attempts: 0,
+      moves: 0,
+      enqueuedAt: undefined,
+      expiresMs,
+      dueAt,
+      key,
+      failures: [],
     }
     const msgId = id === undefined ? this.#nonce() : messageId(id, 0)
     const stored = await this.#publish(call, msgId, deadline)
