@@ -93,6 +93,30 @@ export interface BusStats {
   inFlight: number
 }
 
+/** Makes the next value of the current one; undefined is none. It may be asked several times, so it must do nothing but decide. */
+export type StateChange = (current: unknown) => unknown
+
+/** How a value is written. */
+export interface StateWrite {
+  /** Epoch ms. */
+  deadline: number
+  /** The value is absent after so long; undefined: it stays. */
+  ttlMs?: number | undefined
+}
+
+/** Durable values of one module, shared by the copies of its cage. A key is text of 1 to 256 bytes. Deadlines are epoch ms. */
+export interface StateStore {
+  get(key: string, deadline: number): Promise<unknown>
+  /**
+   * Replaces a value by what `change` makes of it, on what is there at that moment; resolves with the new one. Rejects with what `change`
+   * throws, CONFLICT (others were faster until the deadline), DEADLINE_EXCEEDED (nobody knows whether it was written), UNAVAILABLE, PAYLOAD_TOO_LARGE.
+   */
+  update(key: string, change: StateChange, options: StateWrite): Promise<unknown>
+  keys(deadline: number): Promise<string[]>
+  /** Tells `listener`, which never throws, every value and then every change; undefined: deleted or expired. Resolves with what ends that, once everything was told. */
+  watch(listener: (key: string, value: unknown) => void, deadline: number): Promise<() => void>
+}
+
 /** A connection to the bus. */
 export interface Bus {
   /** This connection's id: the ADR-32 instance id. */
@@ -115,6 +139,8 @@ export interface Bus {
   consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
   /** Queues and dead letters as engineers see them. */
   readonly queues: QueueAdmin
+  /** The durable values of a module of a cage. Nothing is made before it is needed. */
+  state(cage: string, module: string): StateStore
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   stats(): BusStats

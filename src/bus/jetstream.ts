@@ -1,6 +1,7 @@
 /**
  * JetStream's API over our own reply multiplexer: publish with acknowledgement, read, administer (NATS "JetStream wire API reference").
- * L1. A publication is repeated, identically and with the same `Nats-Msg-Id`, until the server has acknowledged it or the deadline has come.
+ * L1. A publication is repeated, identically and with the same `Nats-Msg-Id` if it has one, until the server has acknowledged it or the
+ *     deadline has come. What is said of a repetition may be about our own first try: `repeated` tells.
  * L2. What is created is read back and compared: servers before 2.12 drop settings that they do not know without a word.
  * L3. An error has a code of ours and the server's own number in `details.errCode`.
  */
@@ -14,6 +15,8 @@ export interface Stored {
   seq: number
   /** It was stored before, under the same message id. */
   duplicate: boolean
+  /** It was sent more than once (L1). A refusal has it in its details. */
+  repeated: boolean
 }
 
 /** A message as it lies in a stream. */
@@ -69,7 +72,13 @@ const CODE_OF: Readonly<Record<number, KnownCode>> = {
   10076: 'UNAVAILABLE', // JetStream not enabled
   10077: 'OVERLOADED', // maximum messages, bytes, or messages per subject exceeded
   10100: 'CONFLICT', // filtered consumer not unique on workqueue stream
+  10158: 'UNAVAILABLE', // duplicate message id is in process
+  10163: 'UNAVAILABLE', // expected last sequence per subject temporarily unavailable
+  10164: 'CONFLICT', // wrong last sequence, of a cluster from 2.11 on
 }
+
+/** Refusals for as long as the cluster is at work on another publication of the same: the next try is told what came of it. */
+const IN_PROCESS: readonly unknown[] = [10158, 10163]
 
 export class JetStream {
   readonly #caller: Caller
@@ -89,12 +98,15 @@ export class JetStream {
       try {
         const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
         const answer = JSON.parse(msg.string()) as Partial<Stored> & { error?: ApiError }
-        if (answer.error) throw apiError(answer.error, subject)
-        return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false }
+        if (answer.error) throw apiError(answer.error, subject, sent)
+        return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false, repeated: sent }
       } catch (error) {
-        const again = error instanceof CageError && (error.code === 'DEADLINE_EXCEEDED' || (sent && error.code === 'UNAVAILABLE'))
-        if (!again || Date.now() + AGAIN_MS >= options.deadline) throw error
-        if (error.code === 'UNAVAILABLE') await pause(AGAIN_MS)
+        const again = isCode(error, 'UNAVAILABLE') && (sent || IN_PROCESS.includes(errCodeOf(error)))
+        if (!again && !isCode(error, 'DEADLINE_EXCEEDED')) throw error
+        if (Date.now() + AGAIN_MS >= options.deadline)
+          // an earlier try may have been stored
+          throw sent ? new CageError('DEADLINE_EXCEEDED', `${subject} did not answer in time`, { cause: error }) : error
+        if (again) await pause(AGAIN_MS)
       }
     }
   }
@@ -122,10 +134,10 @@ export class JetStream {
     this.#caller.send(subject, Buffer.from(text))
   }
 
-  /** One request to `$JS.API.<verb>`. */
-  async api<T>(verb: string, body?: object): Promise<T> {
+  /** One request to `$JS.API.<verb>`; 5 s are its limit, and the deadline. */
+  async api<T>(verb: string, body?: object, deadline: number = Number.POSITIVE_INFINITY): Promise<T> {
     const data = body === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(body))
-    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Date.now() + API_MS)
+    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Math.min(deadline, Date.now() + API_MS))
     const answer = JSON.parse(msg.string()) as T & { error?: ApiError }
     if (answer.error) throw apiError(answer.error, verb)
     return answer
@@ -135,9 +147,10 @@ export class JetStream {
   async get(
     stream: string,
     query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
+    deadline?: number,
   ): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await this.api<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query)
+      const { message } = await this.api<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline)
       return {
         subject: message.subject,
         seq: message.seq,
@@ -157,7 +170,7 @@ export class JetStream {
       await this.api(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true })
       return true
     } catch (error) {
-      const { errCode } = (error instanceof CageError ? error.details : undefined) as { errCode?: number }
+      const errCode = errCodeOf(error)
       if (errCode === 10043 || errCode === 10057 || isCode(error, 'NOT_FOUND')) return false // "no message found" comes as one of these
       throw error
     }
@@ -236,6 +249,11 @@ export function isCode(error: unknown, code: KnownCode): error is CageError {
   return error instanceof CageError && error.code === code
 }
 
+/** The server's own number of an error (L3). */
+function errCodeOf(error: unknown): number | undefined {
+  return error instanceof CageError ? (error.details as { errCode?: number } | undefined)?.errCode : undefined
+}
+
 /** A header of a stored message's block. */
 export function headerOf(block: string, name: string): string | undefined {
   const line = block.split('\r\n').find((text) => text.toLowerCase().startsWith(`${name.toLowerCase()}:`))
@@ -261,8 +279,8 @@ export function deliveryOf(msg: Msg): Delivery {
   return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }
 }
 
-function apiError({ err_code: errCode, description }: ApiError, what: string): CageError {
-  return new CageError(CODE_OF[errCode] ?? 'INTERNAL', `${what}: ${description}`, { details: { errCode } })
+function apiError({ err_code: errCode, description }: ApiError, what: string, repeated = false): CageError {
+  return new CageError(CODE_OF[errCode] ?? 'INTERNAL', `${what}: ${description}`, { details: { errCode, repeated } })
 }
 
 /** Settings that we want and the server does not have. */

@@ -11,6 +11,7 @@ import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
 import { Server } from './server.ts'
+import { States } from './state/states.ts'
 import { cancelSubject } from './subjects.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
@@ -28,6 +29,7 @@ export async function openBus(
   const server = new Server(nc, outbox)
   const id = nuid.next()
   const queues = new Queues(id, nc, connection, outbox, caller, log, { replicas: options.replicas, ...queuesOptions })
+  const states = new States(new JetStream(caller), { nc, connection, log }, options.replicas)
   return {
     id,
     get connected() {
@@ -41,6 +43,7 @@ export async function openBus(
     enqueue: (queue, cage, module, method, args, enqueueOptions) => queues.enqueue(queue, cage, module, method, args, enqueueOptions),
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
+    state: (cage, module) => states.of(cage, module),
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
         callback: (error, msg) => {
