@@ -12,6 +12,8 @@ export type {
   Queues,
   RequestView,
   Sent,
+  State,
+  StateOptions,
   UntypedModule,
   WithOptions,
 } from './actors/contract.ts'
