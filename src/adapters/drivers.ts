@@ -5,7 +5,10 @@ import type { Adapter } from './adapter.ts'
 export type Driver = Pick<Adapter, 'listen'>
 
 /** Every driver of the runtime. */
-export const DRIVERS: ReadonlyMap<string, Driver> = new Map([['http', driver(() => import('./http/server.ts'))]])
+export const DRIVERS: ReadonlyMap<string, Driver> = new Map([
+  ['http', driver(() => import('./http/server.ts'))],
+  ['schedule', driver(() => import('./schedule/server.ts'))],
+])
 
 function driver<Options>(load: () => Promise<{ listen: NonNullable<Adapter<Options>['listen']> }>): Driver {
   return {

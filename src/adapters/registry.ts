@@ -3,8 +3,9 @@ import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
+import { scheduleOptions } from './schedule/options.ts'
 
-const OPTIONS: Readonly<Record<string, ZodType>> = { http: httpOptions }
+const OPTIONS: Readonly<Record<string, ZodType>> = { http: httpOptions, schedule: scheduleOptions }
 
 /** Every adapter of the runtime. */
 export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map(

@@ -117,6 +117,32 @@ export interface StateStore {
   watch(listener: (key: string, value: unknown) => void, deadline: number): Promise<() => void>
 }
 
+/** A schedule as engineers see it. Times are ISO 8601. */
+export interface ScheduleInfo {
+  cage: string
+  name: string
+  /** `cron 0 3 * * *, Europe/Berlin`, `every 60000 ms`, `at 2026-01-01T00:00:00Z, UTC`. */
+  timing: string
+  call: string
+  queue?: string
+  /** Undefined: never again. */
+  next?: string
+  /** `tick`: undefined if an engineer had it run. `outcome`: running, ok, queued, skipped (the call before still ran), or an error's code. */
+  last?: { tick?: string; at: string; outcome: string; message?: string; ms?: number }
+  /** A direct call runs. */
+  running: boolean
+}
+
+/** The schedules of all cages. Rejects with UNAVAILABLE for one that no copy has. */
+export interface Schedules {
+  list(): Promise<ScheduleInfo[]>
+  info(cage: string, name: string): Promise<ScheduleInfo>
+  /** Has it run now; resolves with the id of the call or request that was begun. CONFLICT: the call before still runs. */
+  run(cage: string, name: string): Promise<{ id: string }>
+  /** Answers for a schedule, as one of the cage's copies. */
+  serve(cage: string, name: string, schedule: { info(): Promise<object>; run(): Promise<object> }): Promise<Subscription>
+}
+
 /** A connection to the bus. */
 export interface Bus {
   /** This connection's id: the ADR-32 instance id. */
@@ -141,6 +167,7 @@ export interface Bus {
   readonly queues: QueueAdmin
   /** The durable values of a module of a cage. Nothing is made before it is needed. */
   state(cage: string, module: string): StateStore
+  readonly schedules: Schedules
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   stats(): BusStats

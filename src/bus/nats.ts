@@ -10,6 +10,7 @@ import { JetStream } from './jetstream.ts'
 import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
+import { busSchedules } from './schedules.ts'
 import { Server } from './server.ts'
 import { States } from './state/states.ts'
 import { cancelSubject } from './subjects.ts'
@@ -43,6 +44,7 @@ export async function openBus(
     enqueue: (queue, cage, module, method, args, enqueueOptions) => queues.enqueue(queue, cage, module, method, args, enqueueOptions),
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
+    schedules: busSchedules(nc, caller, outbox),
     state: (cage, module) => states.of(cage, module),
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {

@@ -10,7 +10,7 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { isMethodName, isName } from '../../names.ts'
+import { isTarget } from '../../names.ts'
 import { parseRoute, shapeOf } from './routes.ts'
 
 /** Checked and complete. */
@@ -110,12 +110,6 @@ export const httpOptions: z.ZodType<HttpOptions> = z
   .refine((options) => options.handler !== undefined || Object.keys(options.routes).length > 0, {
     error: 'routes or a handler are needed, there is nothing to serve',
   })
-
-function isTarget(text: string): boolean {
-  const parts = text.split('.')
-  const method = parts.pop() ?? ''
-  return (parts.length === 1 || parts.length === 2) && parts.every(isName) && isMethodName(method)
-}
 
 function isProxy(text: string): boolean {
   if (text === 'loopback') return true
