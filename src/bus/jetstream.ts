@@ -1,6 +1,7 @@
 /**
  * JetStream's API over our own reply multiplexer: publish with acknowledgement, read, administer (NATS "JetStream wire API reference").
  * L1. A publication is repeated, identically and with the same `Nats-Msg-Id`, until the server has acknowledged it or the deadline has come.
+ *     Once it has been sent, only DEADLINE_EXCEEDED tells that it was not acknowledged: it may have been stored.
  * L2. What is created is read back and compared: servers before 2.12 drop settings that they do not know without a word.
  * L3. An error has a code of ours and the server's own number in `details.errCode`.
  */
@@ -40,6 +41,8 @@ export interface PublishOptions {
   headers?: Readonly<Record<string, string>> | undefined
   /** Epoch ms. */
   deadline: number
+  /** A bus that is away, or has no stream yet, is waited for until the deadline. */
+  patient?: boolean | undefined
 }
 
 /** Nanoseconds in a millisecond: the unit of all durations of the JetStream API. */
@@ -48,6 +51,9 @@ export const NS = 1_000_000
 /** How long one try may take, ms: a server that has just restarted has lost what it was asked before. */
 const TRY_MS = 2_000
 const API_MS = 5_000
+
+/** What a consumer that is to go on waits for: while there is no leader nobody answers, and nobody says so. */
+export const LOOK_MS = 1_000
 const AGAIN_MS = 100
 const ACK = Buffer.from('+ACK')
 
@@ -85,16 +91,19 @@ export class JetStream {
   /** Stores a message (L1). Rejects with OVERLOADED if the stream is full, UNAVAILABLE if there is no stream or no bus, DEADLINE_EXCEEDED. */
   async publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<Stored> {
     const headers = headerBlock(options)
-    for (let sent = false; ; sent = true) {
+    for (let sent = false; ; ) {
       try {
         const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
         const answer = JSON.parse(msg.string()) as Partial<Stored> & { error?: ApiError }
         if (answer.error) throw apiError(answer.error, subject)
         return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false }
       } catch (error) {
-        const again = error instanceof CageError && (error.code === 'DEADLINE_EXCEEDED' || (sent && error.code === 'UNAVAILABLE'))
-        if (!again || Date.now() + AGAIN_MS >= options.deadline) throw error
-        if (error.code === 'UNAVAILABLE') await pause(AGAIN_MS)
+        sent ||= isCode(error, 'DEADLINE_EXCEEDED')
+        const again = isCode(error, 'DEADLINE_EXCEEDED') || (isCode(error, 'UNAVAILABLE') && (sent || options.patient))
+        if (!again) throw error
+        if (Date.now() + AGAIN_MS >= options.deadline)
+          throw sent ? new CageError('DEADLINE_EXCEEDED', `${subject} was not acknowledged in time`, { cause: error }) : error
+        if (isCode(error, 'UNAVAILABLE')) await pause(AGAIN_MS)
       }
     }
   }
@@ -123,21 +132,25 @@ export class JetStream {
   }
 
   /** One request to `$JS.API.<verb>`. */
-  async api<T>(verb: string, body?: object): Promise<T> {
+  async api<T>(verb: string, body?: object, timeoutMs: number = API_MS): Promise<T> {
     const data = body === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(body))
-    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Date.now() + API_MS)
+    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Date.now() + timeoutMs)
     const answer = JSON.parse(msg.string()) as T & { error?: ApiError }
     if (answer.error) throw apiError(answer.error, verb)
     return answer
   }
 
-  /** The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none. */
+  /**
+   * The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none.
+   * With a deadline (epoch ms), a bus that is away or silent is asked again until then.
+   */
   async get(
     stream: string,
     query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
+    deadline?: number,
   ): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await this.api<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query)
+      const { message } = await this.#read<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline)
       return {
         subject: message.subject,
         seq: message.seq,
@@ -165,12 +178,12 @@ export class JetStream {
 
   async streamInfo(name: string, subjectsFilter?: string): Promise<StreamInfo | undefined> {
     return this.#found(
-      this.api<StreamInfo>(`STREAM.INFO.${name}`, subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter }),
+      this.api<StreamInfo>(`STREAM.INFO.${name}`, subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter }, TRY_MS),
     )
   }
 
   async consumerInfo(stream: string, name: string): Promise<ConsumerInfo | undefined> {
-    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`))
+    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, LOOK_MS))
   }
 
   /** The stream with these settings: created, or changed where it has others (L2). */
@@ -196,6 +209,19 @@ export class JetStream {
     const info = await this.api<ConsumerInfo>(`CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config })
     readBack(`consumer ${stream} ${name}`, config, info.config)
     return info
+  }
+
+  async #read<T>(verb: string, query: object, deadline?: number): Promise<T> {
+    if (deadline === undefined) return this.api<T>(verb, query)
+    for (;;) {
+      try {
+        return await this.api<T>(verb, query, Math.max(1, Math.min(TRY_MS, deadline - Date.now())))
+      } catch (error) {
+        const again = isCode(error, 'DEADLINE_EXCEEDED') || isCode(error, 'UNAVAILABLE')
+        if (!again || Date.now() + AGAIN_MS >= deadline) throw error
+        if (isCode(error, 'UNAVAILABLE')) await pause(AGAIN_MS)
+      }
+    }
   }
 
   async #found<T>(asked: Promise<T>): Promise<T | undefined> {
@@ -255,7 +281,12 @@ export interface Delivery {
 
 /** Reads `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, or its longer form with domain and account. */
 export function deliveryOf(msg: Msg): Delivery {
-  const tokens = (msg.reply ?? '').split('.')
+  return ackPlaceOf(msg.reply ?? '')
+}
+
+/** The same for an ack subject by itself. */
+export function ackPlaceOf(ackSubject: string): Delivery {
+  const tokens = ackSubject.split('.')
   const at = tokens.length > 9 ? 4 : 2 // ADR-15: two more tokens at the front
   const time = Number(tokens[at + 5]?.slice(0, -6)) // nanoseconds to milliseconds
   return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }

@@ -61,7 +61,7 @@ export class Producer {
     const msgId = id === undefined ? this.#nonce() : messageId(id, 0)
     const { seq } = await this.#publish(call, msgId, deadline)
     if (id === undefined && dueAt === undefined) return idOf(queue, seq, false)
-    return this.#record(call, id ?? idOf(queue, seq, true), seq)
+    return this.#record(call, id ?? idOf(queue, seq, true), seq, deadline)
   }
 
   async #publish(call: QueuedCall, msgId: string, deadline: number): Promise<{ seq: number }> {
@@ -85,7 +85,7 @@ export class Producer {
   }
 
   /** E2. A call that was stored although its id is taken is deleted again; if that fails, the executor drops it. */
-  async #record(call: QueuedCall, id: string, seq: number): Promise<string> {
+  async #record(call: QueuedCall, id: string, seq: number, deadline: number): Promise<string> {
     const now = Date.now()
     const { queue, cage, module, method, dueAt, expiresMs } = call
     const first: CallRecord = {
@@ -93,15 +93,22 @@ export class Producer {
       ...{ attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now, dueAt },
       expiresAt: expiresMs === undefined ? undefined : now + expiresMs,
     }
-    const there = await this.#ledger.create(first).catch(async (error: unknown) => {
-      if (!isCode(error, 'UNAVAILABLE') || !this.#js.connected) throw enqueueError(error, queue)
-      await this.#streams.shared(0)
-      return this.#ledger.create(first)
-    })
-    if (!there || there.seq === seq) return id
-    if (await this.#isVacant(there)) await this.#ledger.put(first)
-    else await this.#js.delete(dueAt === undefined ? streamOf(queue) : STREAMS.delayed, seq).catch(() => false)
-    return id
+    const drop = (): Promise<boolean> => this.#js.delete(dueAt === undefined ? streamOf(queue) : STREAMS.delayed, seq).catch(() => false)
+    try {
+      const there = await this.#ledger.create(first, deadline).catch(async (error: unknown) => {
+        if (!isCode(error, 'UNAVAILABLE') || !this.#js.connected) throw error
+        await this.#streams.shared(0)
+        return this.#ledger.create(first, deadline)
+      })
+      if (!there || there.seq === seq) return id
+      if (await this.#isVacant(there)) await this.#ledger.put(first)
+      else await drop()
+      return id
+    } catch (error) {
+      if (isCode(error, 'OVERLOADED') && (await drop()))
+        throw new CageError('OVERLOADED', 'the ledger of calls is full', { details: { queue }, cause: error })
+      throw unknownEnd(error, queue)
+    }
   }
 
   /** Whether an id can be used again: its call was cancelled, or its message was purged. */
@@ -127,13 +134,14 @@ function check(queue: string, target: string, { id, delayMs = 0, expiresMs, prio
 }
 
 function enqueueError(error: unknown, queue: string): unknown {
-  if (isCode(error, 'DEADLINE_EXCEEDED'))
-    return new CageError(
-      'DEADLINE_EXCEEDED',
-      `the server did not confirm in time that queue ${queue} has the call: repeat it with the same id`,
-      { cause: error },
-    )
+  if (isCode(error, 'DEADLINE_EXCEEDED')) return unknownEnd(error, queue)
   if (isCode(error, 'UNAVAILABLE'))
     return new CageError('UNAVAILABLE', `queue ${queue} cannot be reached: ${error.message}`, { cause: error })
   return error
+}
+
+/** E1. */
+function unknownEnd(error: unknown, queue: string): CageError {
+  const message = `the server did not confirm in time that queue ${queue} has the call: repeat it with the same id`
+  return new CageError('DEADLINE_EXCEEDED', message, { cause: error })
 }
