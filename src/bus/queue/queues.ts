@@ -52,7 +52,7 @@ export class Queues {
     if (!options.held) this.#keeper = new Keeper(js, new Set([table]), log)
     this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), log, id }
     this.#producer = new Producer(js, streams, ledger, control, () => `${id}.${++this.#nonces}`)
-    this.#mover = new Mover(js, streams, ledger, connection, outbox, log)
+    this.#mover = new Mover(js, streams, ledger, connection, outbox, log, () => this.#afterOutage())
     this.#janitor = new Janitor(js, streams, log, (queue) => this.#policies.get(queue)?.().expiresMs ?? UNKNOWN_QUEUE_EXPIRES_MS)
     this.admin = new Admin(js, streams, ledger, control, leadership)
   }
@@ -79,6 +79,13 @@ export class Queues {
     this.#janitor.stop()
     this.#keeper?.close()
     if (this.#background !== undefined) await this.#mover.stop()
+  }
+
+  #afterOutage(): void {
+    this.#janitor.hurry()
+    this.#deps.control
+      .refresh()
+      .catch((error: unknown) => this.#deps.log.debug({ err: error }, 'what was said of the queues cannot be read'))
   }
 
   async #startBackground(): Promise<void> {
