@@ -61,6 +61,24 @@ export async function load(call, { concurrency, warmUpMs, windowMs, pids }) {
 }
 
 /**
+ * Enqueues `calls` durable calls, `concurrency` at once, or one every `everyMs`.
+ * @param {() => Promise<unknown>} one
+ * @param {{ calls: number, concurrency: number, everyMs?: number }} plan
+ * @returns {Promise<number>} how many were enqueued
+ */
+export async function enqueue(one, { calls, concurrency, everyMs }) {
+  let left = calls
+  const loop = async () => {
+    while (left-- > 0) {
+      await one()
+      if (everyMs) await sleep(everyMs)
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, loop))
+  return calls
+}
+
+/**
  * CPU that a process used so far, all threads, µs; NaN where there is no /proc.
  * @param {number} pid
  */

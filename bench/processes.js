@@ -40,6 +40,28 @@ export async function startNatsServer(program) {
   return { server, url: `nats://127.0.0.1:${port}` }
 }
 
+/** A Redis server of our own on loopback, as BullMQ's documentation asks for it: append-only file, written through every second. */
+export async function startRedis() {
+  const port = await freePort()
+  const words = [
+    '--bind',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    '--dir',
+    TEMP,
+    '--save',
+    '',
+    '--appendonly',
+    'yes',
+    '--appendfsync',
+    'everysec',
+  ]
+  const server = follow('redis-server', spawn('redis-server', [...words, '--maxmemory-policy', 'noeviction'], { stdio: 'ignore' }))
+  await listening(port)
+  return { server, url: `redis://127.0.0.1:${port}` }
+}
+
 /**
  * A node as users start it.
  * @param {string} cage
@@ -59,7 +81,7 @@ export function startNode(cage, url, { cagesDir = join(ROOT, 'bench', 'cages'), 
 /**
  * A role of a peer, in a process of its own; resolves once it is ready.
  * @param {string} peer a file of bench/peers
- * @param {'respond' | 'call' | 'front'} role
+ * @param {'respond' | 'call' | 'front' | 'work' | 'enqueue'} role
  * @param {string} url of the bus
  * @param {object} [options] of the role
  */

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { findNatsServer } from './nats-server.js'
 import { ensureBuild, ensureDependencies, ensureNatsServer, ROOT, step } from './setup.js'
 
-const SETS = ['sync', 'http', 'start', 'memory']
+const SETS = ['sync', 'http', 'start', 'memory', 'queue']
 
 const HELP = `Measures Menagerie against raw nats.js, Moleculer, NestJS and Hemera, side by side.
 
@@ -15,6 +15,7 @@ usage: npm run bench -- [SET]... [options]
   http        an HTTP request in front of one call (needs wrk)
   start       a process's start to its first answer
   memory      resident memory, and what 1,000 and 10,000 methods cost
+  queue       durable calls end to end, beside nats.js and BullMQ (needs redis-server)
               (default: all of them; about 10 minutes, with --quick 3)
 
   --rounds N  rounds of each set

@@ -22,6 +22,8 @@ export interface Compiled {
   map: string
   /** Every file that went into it, absolute, itself included. */
   inputs: string[]
+  /** The file has no bytes: an editor empties it before it writes. */
+  empty: boolean
 }
 
 interface Cached extends Compiled {
@@ -30,7 +32,7 @@ interface Cached extends Compiled {
 }
 
 /** Raised when what is cached changes shape or the compiler its version. */
-const CACHE_FORMAT = 1
+const CACHE_FORMAT = 2
 
 /** Compiles a file; throws INVALID_ARGUMENT with every mistake as `file:line:column: text`. */
 export async function compile(file: string, cacheDir: string): Promise<Compiled> {
@@ -83,7 +85,8 @@ async function build(file: string): Promise<Compiled> {
     })
     const [map, code] = result.outputFiles
     const inputs = Object.keys(result.metafile.inputs).map((input) => join(dirname(file), input))
-    return { file, code: code?.text ?? '', map: map?.text ?? '{}', inputs }
+    const empty = result.metafile.inputs[basename(file)]?.bytes === 0
+    return { file, code: code?.text ?? '', map: map?.text ?? '{}', inputs, empty }
   } catch (cause) {
     const errors = (cause as Partial<BuildFailure>).errors
     if (!errors) throw cause

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { Adapter } from './adapters/adapter.ts'
 import { compile, evaluate } from './compile.ts'
 import { didYouMean, isName } from './names.ts'
-import { type CageConfig, type CageSettings, cageSchema, type NodeConfig, type NodeSettings, nodeSchema } from './settings.ts'
+import { type CageSettings, cageSchema, type NodeSettings, nodeSchema } from './settings.ts'
 
 /** A mistake of the user's, ready to be printed. */
 export type Mistake = string
@@ -67,23 +67,6 @@ export async function readCageConfig(
   }
   if (mistakes.length > 0) return { ok: false, mistakes }
   return { ok: true, settings: { ...checked.settings, interfaces, queues } }
-}
-
-/** Types a cage's configuration: `export default defineCage({ ... })`. */
-export function defineCage(config: CageConfig): CageConfig {
-  return config
-}
-
-/** Types `config/node.ts`: `export default defineNode({ ... })`. */
-export function defineNode(config: NodeConfig): NodeConfig {
-  return config
-}
-
-/** A value of the environment, for secrets and what differs from machine to machine. A missing one without a fallback is a mistake in the configuration. */
-export function env(name: string, fallback?: string): string {
-  const value = process.env[name] ?? fallback
-  if (value === undefined) throw new Error(`the environment has no ${name}, which the configuration needs`)
-  return value
 }
 
 const NAME_RULE = 'a name has letters, digits, _ and -, at most 32, and begins with a letter'

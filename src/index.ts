@@ -12,11 +12,13 @@ export type {
   Queues,
   RequestView,
   Sent,
+  State,
+  StateOptions,
   UntypedModule,
   WithOptions,
 } from './actors/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
-export { defineCage, defineNode, env } from './config.ts'
+export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
 export type { CageConfig, NodeConfig, QueueConfig } from './settings.ts'

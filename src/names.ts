@@ -14,6 +14,13 @@ export function isMethodName(text: string): boolean {
   return METHOD.test(text)
 }
 
+/** `module.method`, or `cage.module.method`. */
+export function isTarget(text: string): boolean {
+  const parts = text.split('.')
+  const method = parts.pop() ?? ''
+  return (parts.length === 1 || parts.length === 2) && parts.every(isName) && isMethodName(method)
+}
+
 /** The known name nearest to a misspelt one, if any is near enough to be meant. */
 export function nearest(text: string, known: Iterable<string>): string | undefined {
   const limit = Math.max(2, Math.floor(text.length / 3))

@@ -11,12 +11,14 @@ import { Root } from './actors/root.ts'
 import { watch } from './actors/watcher.ts'
 import { ADAPTERS } from './adapters/registry.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
+import { callKeeper } from './bus/callkeeper.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
 import { type ConfigSource, readCageConfig, readNodeConfig } from './config.ts'
 import * as door from './index.ts'
 import { type Log, type LogLevel, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
+import { serversOf } from './servers.ts'
 import type { CageSettings, NodeSettings } from './settings.ts'
 import { writeIndex } from './types.ts'
 
@@ -83,7 +85,6 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     process.exit(1)
   }
   const { bus, embedded } = chosen
-  const { callKeeper } = await import('./bus/nats.ts')
   const keeper = callKeeper(`${name}/keeper`, bus, log)
   const root = new Root({
     node: name,
@@ -158,7 +159,7 @@ async function chooseBus(
   log: Log,
 ): Promise<{ bus: BusOptions; embedded?: Embedded }> {
   const { embedded: own, ...configured } = settings.bus
-  const named = options.bus.length > 0 ? options.bus : (process.env.NATS_URL?.split(',') ?? configured.servers)
+  const named = serversOf(options.bus, process.env, configured.servers)
   if (named) return { bus: { ...configured, servers: named } }
   const { openEmbedded } = await import('./bus/embedded.ts')
   const binary = async (): Promise<string> => {

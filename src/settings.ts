@@ -3,8 +3,9 @@
  */
 import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
-import type { Backoff, QueuePolicy } from './bus/queue/policy.ts'
+import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { EMBEDDED_PORT } from './servers.ts'
 
 /** `config/node.ts` as it is written. */
 export interface NodeConfig {
@@ -96,7 +97,7 @@ export const nodeSchema: z.ZodType<NodeSettings> = z.strictObject({
       credentialsFile: file.optional(),
       tls: z.strictObject({ caFile: file.optional(), certFile: file.optional(), keyFile: file.optional() }).optional(),
       replicas: z.number().int().min(1).max(5).optional(),
-      embedded: z.strictObject({ port: z.number().int().min(1).max(65_535).default(4222) }).prefault({}),
+      embedded: z.strictObject({ port: z.number().int().min(1).max(65_535).default(EMBEDDED_PORT) }).prefault({}),
     })
     .prefault({}),
   logLevel: z.enum(LOG_LEVELS).default('info'),

@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
-import { ADAPTERS } from './adapters/registry.ts'
+import { DRIVERS } from './adapters/drivers.ts'
 import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
 import { openLog } from './log.ts'
@@ -45,7 +45,7 @@ try {
       version: data.version,
       bus,
       log,
-      adapters: ADAPTERS,
+      drivers: DRIVERS,
       door,
       markOf: (module, method) => heartbeat.markOf(module, method),
       enter: (mark) => heartbeat.enter(mark),

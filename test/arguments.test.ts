@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isServer, NODE_HELP, parseNodeArguments } from '../src/arguments.ts'
+import { NODE_HELP, parseNodeArguments } from '../src/arguments.ts'
+import { isServer } from '../src/servers.ts'
 
 const parse = (line: string): ReturnType<typeof parseNodeArguments> => parseNodeArguments(line.split(' ').filter((word) => word !== ''))
 

@@ -60,6 +60,15 @@ test('config: without a file everything has its default', async (t) => {
     values: {},
     modules: {},
     interfaces: {},
+    queues: {
+      retry: {
+        concurrency: 16,
+        expiresMs: 7 * 86_400_000,
+        timeoutMs: 10_000,
+        backoff: { firstMs: 1_000, maxMs: 600_000, factor: 2, jitter: 0.5 },
+        dedupMs: 3 * 86_400_000,
+      },
+    },
     supervision: { intensity: 5, periodMs: 10_000 },
   })
 })

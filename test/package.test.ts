@@ -112,7 +112,7 @@ async function start(owner: Owner, ...words: string[]): Promise<{ log: LogEntry[
 
 /** Asks the whole group to stop: npx, and the node under it. */
 async function end(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null) return
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   process.kill(-child.pid, 'SIGTERM')
   await within('the node ends', exited)
 }

@@ -93,6 +93,7 @@ export class Activation implements Job, Bagged {
   finish(): void {
     if (this.finished) return
     this.finished = true
+    this.#context?.close()
     this.#host.ended(this)
   }
 

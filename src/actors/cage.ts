@@ -4,21 +4,20 @@
  * G2. Changes are applied one after the other, in the order in which they settled.
  * G3. At the end: interfaces stop first, then modules finish what they accepted, then the bus closes.
  */
-import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
-import { join, parse } from 'node:path'
+import { join } from 'node:path'
 import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
-import type { QueuePolicy } from '../bus/queue/policy.ts'
+import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
+import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { isName } from '../names.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
 import { makeVersion, type Version } from './version.ts'
 import { watch } from './watcher.ts'
@@ -33,7 +32,8 @@ export interface CageHost {
   readonly dataDir: string
   readonly bus: Bus
   readonly log: Log
-  readonly adapters: ReadonlyMap<string, Adapter>
+  /** Kind → how its protocol is spoken. */
+  readonly drivers: ReadonlyMap<string, Pick<Adapter, 'listen'>>
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string
@@ -50,8 +50,6 @@ export interface Placement {
   only?: string | undefined
   except: readonly string[]
 }
-
-const EXTENSIONS = ['.ts', '.js']
 
 export class Cage {
   readonly #host: CageHost
@@ -93,10 +91,10 @@ export class Cage {
     })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
     this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
-    await this.#keepInterfaces()
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
     this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
     await this.#rescan() // what was saved between reading and watching
+    await this.#keepInterfaces() // last: to load a driver holds up for a tenth of a second the calls that are served already
   }
 
   /** Takes over a changed configuration or placement. */
@@ -107,17 +105,20 @@ export class Cage {
       this.#placement = placement
       for (const module of this.#modules.values()) module.reconfigure()
       await this.#rescan()
-      for (const name of Object.keys(old.interfaces)) {
-        const changed = JSON.stringify(old.interfaces[name]) !== JSON.stringify(settings.interfaces[name])
-        if (changed || placement.only !== undefined) await this.#supervisor.release(`interface ${name}`)
-      }
-      for (const name of Object.keys(old.queues)) {
-        const changed = JSON.stringify(old.queues[name]) !== JSON.stringify(settings.queues[name])
-        if (changed || placement.only !== undefined) await this.#supervisor.release(`queue ${name}`)
+      const ending: Promise<void>[] = [] // what still runs on an old interface or queue does not hold up the new one
+      for (const [kind, word] of [
+        ['interfaces', 'interface'],
+        ['queues', 'queue'],
+      ] as const) {
+        for (const [name, before] of Object.entries(old[kind])) {
+          const changed = JSON.stringify(before) !== JSON.stringify(settings[kind][name])
+          if (changed || placement.only !== undefined) ending.push(this.#supervisor.release(`${word} ${name}`))
+        }
       }
       await this.#keepInterfaces()
       await this.#keepQueues()
       this.#host.log.info({}, 'configuration taken over')
+      await Promise.all(ending)
     })
   }
 
@@ -172,7 +173,8 @@ export class Cage {
     const names = await this.#hosted()
     for (const name of names) {
       // new, or its file is another one now: an own file over a shared one
-      if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== this.#fileOf(name)) affected.add(name)
+      if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== fileOf(this.#host.cagesDir, this.#host.cage, name))
+        affected.add(name)
     }
     for (const name of affected) if (names.includes(name)) await this.#reload(name)
     await this.#removeAllBut(names)
@@ -195,11 +197,12 @@ export class Cage {
   /** Brings the newest file of a module into service, or says why not (G1). */
   async #reload(name: string): Promise<void> {
     const { log, cage, door, onIsolate } = this.#host
-    const file = this.#fileOf(name)
+    const file = fileOf(this.#host.cagesDir, this.#host.cage, name)
     if (!file) return
     const before = performance.now()
     try {
       const compiled = await compile(file, join(this.#host.dataDir, 'cache'))
+      if (compiled.empty && this.#modules.has(name)) throw new CageError('INVALID_ARGUMENT', `${file} is empty`) // it is being saved
       const version: Version = makeVersion(++this.#versions, evaluate(compiled, door), compiled.inputs)
       const isolate = this.#settings.modules[name]?.isolate ?? version.options.isolate ?? false
       if (isolate !== (this.#placement.only === name)) onIsolate(name, isolate)
@@ -225,24 +228,9 @@ export class Cage {
 
   /** Names of the modules that this worker hosts. */
   async #hosted(): Promise<string[]> {
-    const { cagesDir, cage } = this.#host
-    const names = new Set<string>()
-    for (const folder of [join(cagesDir, cage), join(cagesDir, '.shared')]) {
-      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
-        const { name, ext } = parse(entry.name)
-        if (!entry.isDirectory() && EXTENSIONS.includes(ext) && !name.endsWith('.d') && isName(name)) names.add(name)
-      }
-    }
     const { only, except } = this.#placement
-    return [...names].filter((name) => (only === undefined ? !except.includes(name) : name === only)).sort()
-  }
-
-  /** The cage's own file, else the shared one. */
-  #fileOf(name: string): string | undefined {
-    const { cagesDir, cage } = this.#host
-    return [cage, '.shared']
-      .flatMap((folder) => EXTENSIONS.map((extension) => join(cagesDir, folder, name + extension)))
-      .find((file) => existsSync(file))
+    const names = await moduleNames(this.#host.cagesDir, this.#host.cage)
+    return names.filter((name) => (only === undefined ? !except.includes(name) : name === only))
   }
 
   #moduleHost(name: string): ModuleHost {
@@ -283,9 +271,9 @@ export class Cage {
   async #keepInterfaces(): Promise<void> {
     if (this.#placement.only !== undefined) return
     const starting = Object.entries(this.#settings.interfaces).map(async ([name, { kind, options }]) => {
-      const adapter = this.#host.adapters.get(kind)
-      if (!adapter?.listen || this.#supervisor.has(`interface ${name}`)) return
-      const listen = adapter.listen.bind(adapter)
+      const driver = this.#host.drivers.get(kind)
+      if (!driver?.listen || this.#supervisor.has(`interface ${name}`)) return
+      const listen = driver.listen.bind(driver)
       await this.#supervisor.keep(
         new InterfaceActor(`interface ${name}`, (): Promise<Listener> => listen(options, this.#interfaceHost(name)), this.#host.log),
       )

@@ -15,9 +15,11 @@ import type {
   QueueOptions,
   Queues,
   RequestView,
+  State,
   UntypedModule,
   WithOptions,
 } from './contract.ts'
+import { ModuleState } from './state.ts'
 
 /** What all contexts of a module share. */
 export interface ContextSource {
@@ -39,6 +41,9 @@ export class CallContext implements Context {
   #ended: CageError | undefined
   #calls: Calls | undefined
   #log: Log | undefined
+  #state: State | undefined
+  #stops: (() => void)[] | undefined
+  #closed = false
   #hasCalled = false
 
   constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number) {
@@ -117,6 +122,11 @@ export class CallContext implements Context {
     return this.#source.bus.queues
   }
 
+  get state(): State {
+    this.#state ??= this.#makeState()
+    return this.#state
+  }
+
   snooze(ms: number): never {
     throw new CageError('SNOOZED', `put off for ${ms} ms`, { retryAfterMs: ms })
   }
@@ -127,6 +137,28 @@ export class CallContext implements Context {
     this.#ended = error
     this.#controller?.abort(error)
     if (this.#hasCalled) this.#source.bus.cancel(this)
+  }
+
+  /** What the context was for is over: what it has begun and not ended, ends. */
+  close(): void {
+    this.#closed = true
+    for (const stop of this.#stops?.splice(0) ?? []) stop()
+  }
+
+  #makeState(): State {
+    const { bus, cage, module } = this.#source
+    return new ModuleState(bus.state(cage, module), {
+      deadline: this.deadline,
+      log: () => this.log,
+      check: () => {
+        if (this.#ended) throw this.#ended
+      },
+      until: (stop) => {
+        if (this.#closed) return stop()
+        this.#stops ??= []
+        this.#stops.push(stop)
+      },
+    })
   }
 
   get #own(): Calls {

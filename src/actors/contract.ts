@@ -3,7 +3,7 @@
  * Types only; users import them from 'menagerie'.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { CallStatus } from '../bus/queue/admin.ts'
+import type { CallStatus } from '../bus/queue/contract.ts'
 import type { Log } from '../log.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
@@ -78,6 +78,40 @@ export interface Queues {
   cancel(id: string): Promise<boolean>
 }
 
+/** How a value is kept. */
+export interface StateOptions {
+  /** The value is absent after so long. Default: it stays. */
+  ttlMs?: number
+}
+
+/**
+ * Durable values of one module, private to it and shared by all copies of its cage. A key is text of 1 to 256 bytes, a value anything that can
+ * be sent, up to the bus's limit (1 MB by default; PAYLOAD_TOO_LARGE). DEADLINE_EXCEEDED of a write: nobody knows whether it was written.
+ */
+export interface State {
+  get<T = unknown>(key: string): Promise<T | undefined>
+  set(key: string, value: unknown, options?: StateOptions): Promise<void>
+  /** Only if the key is absent; else CONFLICT. */
+  create(key: string, value: unknown, options?: StateOptions): Promise<void>
+  /**
+   * Replaces a value by what `change` makes of it (undefined deletes), and resolves with it. If another writer is faster, `change` is asked again
+   * with the new value, so it must do nothing but decide; at the deadline CONFLICT.
+   */
+  update<T = unknown>(
+    key: string,
+    change: (current: T | undefined) => T | undefined | Promise<T | undefined>,
+    options?: StateOptions,
+  ): Promise<T | undefined>
+  delete(key: string): Promise<void>
+  /** Sorted. */
+  keys(): Promise<string[]>
+  /**
+   * Tells every value, then every change (undefined: deleted or expired); resolves, with what ends it, once the listener knows all there is.
+   * Ends with the call, or, begun in `start`, when the module's version stops.
+   */
+  watch(listener: (key: string, value: unknown) => void): Promise<() => void>
+}
+
 /** The request that a call is part of. The same in every cage that works for it. */
 export interface RequestView {
   readonly id: string
@@ -130,6 +164,7 @@ export interface Context extends Calls {
   /** Durable calls: `await ctx.queue('retry', { id }).cages.mail.sender.send(letter)` resolves to the call's id once the server has it. */
   queue(name: string, options?: QueueOptions): QueuedCalls
   readonly queues: Queues
+  readonly state: State
   /** Ends a queued call for now: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
 }

@@ -38,6 +38,9 @@ export class InterfaceActor implements Child {
   }
 }
 
+/** What an interface does for itself may take so long, ms. */
+const OWN_MS = 10_000
+
 /** What an interface's host is made of. */
 export interface InterfaceSource {
   readonly bus: Bus
@@ -60,7 +63,9 @@ export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newReq
     targets.set(target, path)
     return path
   }
+  const memory = bus.state(cage, `_${name}`) // no module has such a name
   return {
+    cage,
     name,
     log,
     dataDir,
@@ -68,12 +73,29 @@ export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newReq
     get timeoutMs() {
       return timeoutMs()
     },
-    call(target, args, { timeoutMs: limitMs = timeoutMs(), owner, requestId = newRequestId(), traceparent, protocol = 'unknown' } = {}) {
+    call(
+      target,
+      args,
+      { timeoutMs: limitMs = timeoutMs(), owner, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters } = {},
+    ) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
-      const request = { id: requestId, traceparent, parameters: { interface: name, protocol } }
+      const request = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
       const options: CallOptions = { deadline: Date.now() + limitMs, request }
       if (owner) options.owner = owner
       return bus.call(callee, module, method, args, options)
+    },
+    enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), protocol = 'unknown', parameters }) {
+      const [callee, module, method] = targets.get(target) ?? parsed(target)
+      const request = { id: requestId, parameters: { ...parameters, interface: name, protocol } }
+      return bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS })
+    },
+    memory: {
+      get: (key) => memory.get(key, Date.now() + OWN_MS),
+      update: (key, change) => memory.update(key, change, { deadline: Date.now() + OWN_MS }),
+    },
+    async expose(schedule) {
+      const subscription = await bus.schedules.serve(cage, name, schedule)
+      return () => subscription.drain()
     },
     cancel: (owner) => bus.cancel(owner),
   }

@@ -200,7 +200,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
 
   async #lifecycle(version: Version, phase: 'start' | 'stop', state?: unknown): Promise<unknown> {
     const run = version[phase]
-    if (!run) return undefined
+    if (!run) {
+      if (phase === 'stop') version.started?.close()
+      return undefined
+    }
     const context = new CallContext(this.source, phase, { id: this.#host.newRequestId() }, Date.now() + LIFECYCLE_MS)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -210,10 +213,15 @@ export class ModuleActor implements CallHandler, ActivationHost {
         reject(error)
       }, LIFECYCLE_MS)
     })
+    if (phase === 'start') version.started = context
     try {
       return await Promise.race([run(context, state), late])
+    } catch (error) {
+      context.close()
+      throw error
     } finally {
       clearTimeout(timer)
+      if (phase === 'stop') for (const open of [context, version.started]) open?.close()
     }
   }
 

@@ -5,8 +5,7 @@
  * Q3. A call whose module's own worker died under it has crashed, not failed.
  */
 import type { Bus, Call, CallHandler, Outcome } from '../bus/bus.ts'
-import type { Consumer } from '../bus/queue/consumer.ts'
-import type { QueuePolicy } from '../bus/queue/policy.ts'
+import type { Consumer, QueuePolicy } from '../bus/queue/contract.ts'
 import { CageError, toCageError } from '../errors.ts'
 import type { ModuleActor } from './module.ts'
 import type { Child } from './supervisor.ts'

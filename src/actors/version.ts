@@ -23,6 +23,8 @@ export interface Version {
   readonly inputs: readonly string[]
   /** How many calls run on it now. */
   running: number
+  /** The context of its `start`, once that has run: what it has begun ends when the version has stopped. */
+  started: { close(): void } | undefined
 }
 
 const OPTIONS = { concurrency: 'number', maxQueued: 'number', timeoutMs: 'number', isolate: 'boolean' } as const
@@ -46,6 +48,7 @@ export function makeVersion(number: number, exports: Record<string, unknown>, in
     takesState: start !== undefined && hasSecondParameter(start),
     inputs,
     running: 0,
+    started: undefined,
   }
 }
 

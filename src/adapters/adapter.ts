@@ -14,6 +14,7 @@ import type { Log } from '../log.ts'
 
 /** What the runtime gives an interface. */
 export interface InterfaceHost {
+  readonly cage: string
   /** The interface's name in the configuration, e.g. `web`. */
   readonly name: string
   readonly log: Log
@@ -23,6 +24,12 @@ export interface InterfaceHost {
   readonly dataDir: string
   /** Calls `module.method` of this cage, or `cage.module.method`, over the bus. */
   call(target: string, args: unknown[], options?: InterfaceCallOptions): Promise<unknown>
+  /** Puts such a call into a durable queue; resolves with its id once the server has it. */
+  enqueue(queue: string, target: string, args: unknown[], options: InterfaceQueueOptions): Promise<string>
+  /** Durable values of the interface, shared by the cage's copies. */
+  readonly memory: InterfaceMemory
+  /** Lets engineers ask a schedule (docs/adapters/schedule.md); what they ask comes to one copy of the cage. Resolves with what ends that. */
+  expose(schedule: ExposedSchedule): Promise<() => Promise<void>>
   /** Cancels the calls of an owner: they reject with CANCELLED, and their callees' signals fire. */
   cancel(owner: object): void
   /** An id for a request that comes without one. */
@@ -41,6 +48,31 @@ export interface InterfaceCallOptions {
   traceparent?: string | undefined
   /** Becomes `ctx.request.protocol`, e.g. `http`. */
   protocol?: string | undefined
+  /** Small values that become `ctx.request.parameters`. */
+  parameters?: Readonly<Record<string, unknown>> | undefined
+}
+
+/** How one call of an interface is enqueued. */
+export interface InterfaceQueueOptions extends Pick<InterfaceCallOptions, 'requestId' | 'protocol' | 'parameters'> {
+  /** A second call with it is not run. */
+  id: string
+  /** Dead after so long. Default: as the queue says. */
+  expiresMs?: number | undefined
+}
+
+/** What an interface remembers. It rejects with UNAVAILABLE, or DEADLINE_EXCEEDED: nobody knows whether it was written. */
+export interface InterfaceMemory {
+  get(key: string): Promise<unknown>
+  /** Compare-and-set: `change` may be asked several times. What it throws is thrown, and nothing is written. */
+  update(key: string, change: (current: unknown) => unknown): Promise<unknown>
+}
+
+/** What engineers ask a schedule. */
+export interface ExposedSchedule {
+  /** When and what it runs, as JSON (docs/adapters/schedule.md). */
+  info(): Promise<object>
+  /** Has it run now; resolves with the id of the call or request that it has begun. */
+  run(): Promise<{ id: string }>
 }
 
 /** A running interface. */

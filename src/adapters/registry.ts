@@ -1,20 +1,13 @@
-/** Kind → adapter. The options' schemas are loaded with the node; a driver only when something uses it. */
+/** Kind → adapter: every driver with the schema of its options, which are loaded with the node. */
+import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
+import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
+import { scheduleOptions } from './schedule/options.ts'
+
+const OPTIONS: Readonly<Record<string, ZodType>> = { http: httpOptions, schedule: scheduleOptions }
 
 /** Every adapter of the runtime. */
-export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map<string, Adapter>([
-  ['http', adapter('http', httpOptions, () => import('./http/server.ts'))],
-])
-
-function adapter<Options>(
-  kind: string,
-  options: Adapter<Options>['options'],
-  load: () => Promise<{ listen: NonNullable<Adapter<Options>['listen']> }>,
-): Adapter {
-  return {
-    kind,
-    options,
-    listen: async (given, host) => (await load()).listen(given as Options, host), // checked against the schema when the configuration was read
-  }
-}
+export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map(
+  Object.entries(OPTIONS).map(([kind, options]) => [kind, { kind, options, ...DRIVERS.get(kind) }]),
+)

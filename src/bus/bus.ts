@@ -3,11 +3,7 @@
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
  */
 import type { CageError } from '../errors.ts'
-import type { Admin } from './queue/admin.ts'
-import type { Consumer } from './queue/consumer.ts'
-import type { Culprit } from './queue/keeper.ts'
-import type { QueuePolicy } from './queue/policy.ts'
-import type { EnqueueOptions } from './queue/producer.ts'
+import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
 export interface RequestInfo {
@@ -97,6 +93,56 @@ export interface BusStats {
   inFlight: number
 }
 
+/** Makes the next value of the current one; undefined is none. It may be asked several times, so it must do nothing but decide. */
+export type StateChange = (current: unknown) => unknown
+
+/** How a value is written. */
+export interface StateWrite {
+  /** Epoch ms. */
+  deadline: number
+  /** The value is absent after so long; undefined: it stays. */
+  ttlMs?: number | undefined
+}
+
+/** Durable values of one module, shared by the copies of its cage. A key is text of 1 to 256 bytes. Deadlines are epoch ms. */
+export interface StateStore {
+  get(key: string, deadline: number): Promise<unknown>
+  /**
+   * Replaces a value by what `change` makes of it, on what is there at that moment; resolves with the new one. Rejects with what `change`
+   * throws, CONFLICT (others were faster until the deadline), DEADLINE_EXCEEDED (nobody knows whether it was written), UNAVAILABLE, PAYLOAD_TOO_LARGE.
+   */
+  update(key: string, change: StateChange, options: StateWrite): Promise<unknown>
+  keys(deadline: number): Promise<string[]>
+  /** Tells `listener`, which never throws, every value and then every change; undefined: deleted or expired. Resolves with what ends that, once everything was told. */
+  watch(listener: (key: string, value: unknown) => void, deadline: number): Promise<() => void>
+}
+
+/** A schedule as engineers see it. Times are ISO 8601. */
+export interface ScheduleInfo {
+  cage: string
+  name: string
+  /** `cron 0 3 * * *, Europe/Berlin`, `every 60000 ms`, `at 2026-01-01T00:00:00Z, UTC`. */
+  timing: string
+  call: string
+  queue?: string
+  /** Undefined: never again. */
+  next?: string
+  /** `tick`: undefined if an engineer had it run. `outcome`: running, ok, queued, skipped (the call before still ran), or an error's code. */
+  last?: { tick?: string; at: string; outcome: string; message?: string; ms?: number }
+  /** A direct call runs. */
+  running: boolean
+}
+
+/** The schedules of all cages. Rejects with UNAVAILABLE for one that no copy has. */
+export interface Schedules {
+  list(): Promise<ScheduleInfo[]>
+  info(cage: string, name: string): Promise<ScheduleInfo>
+  /** Has it run now; resolves with the id of the call or request that was begun. CONFLICT: the call before still runs. */
+  run(cage: string, name: string): Promise<{ id: string }>
+  /** Answers for a schedule, as one of the cage's copies. */
+  serve(cage: string, name: string, schedule: { info(): Promise<object>; run(): Promise<object> }): Promise<Subscription>
+}
+
 /** A connection to the bus. */
 export interface Bus {
   /** This connection's id: the ADR-32 instance id. */
@@ -118,7 +164,10 @@ export interface Bus {
   /** Runs the calls that a cage has in a queue, as one of its copies, until the consumer is stopped. The policy is read at each use. */
   consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
   /** Queues and dead letters as engineers see them. */
-  readonly queues: Admin
+  readonly queues: QueueAdmin
+  /** The durable values of a module of a cage. Nothing is made before it is needed. */
+  state(cage: string, module: string): StateStore
+  readonly schedules: Schedules
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   stats(): BusStats

@@ -5,7 +5,8 @@
  * R3. A late or foreign reply is counted and dropped.
  * R4. No timer, stack trace or subscription per call: one ticker sweeps all deadlines.
  */
-import { createInbox, type Msg, type NatsConnection } from 'nats'
+import { randomBytes } from 'node:crypto'
+import type { Msg, NatsConnection } from 'nats'
 import { CageError, CODES } from '../errors.ts'
 import { Ticker } from '../ticker.ts'
 import type { CallOptions } from './bus.ts'
@@ -52,7 +53,7 @@ export class Caller {
     this.#connection = connection
     this.#outbox = outbox
     this.#nc = connection.nc
-    this.#prefix = `${createInbox()}.`
+    this.#prefix = `_INBOX.${randomBytes(9).toString('base64url')}.` // 72 bits tell connections apart; shorter than createInbox(): every byte is parsed three times
     this.#nc.subscribe(`${this.#prefix}*`, {
       callback: (error, msg) => {
         if (!error) this.#settle(msg) // an error is a permission that we lack; connection.ts logs it

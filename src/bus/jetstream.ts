@@ -1,9 +1,11 @@
 /**
  * JetStream's API over our own reply multiplexer: publish with acknowledgement, read, administer (NATS "JetStream wire API reference").
- * L1. A publication is repeated, identically and with the same `Nats-Msg-Id`, until the server has acknowledged it or the deadline has come.
- *     Once it has been sent, only DEADLINE_EXCEEDED tells that it was not acknowledged: it may have been stored.
+ * L1. A publication is repeated, identically and with the same `Nats-Msg-Id` if it has one, until the server has acknowledged it or the
+ *     deadline has come. What is said of a repetition may be about our own first try: `repeated` tells. Once it has been sent, only
+ *     DEADLINE_EXCEEDED tells that it was not acknowledged.
  * L2. What is created is read back and compared: servers before 2.12 drop settings that they do not know without a word.
  * L3. An error has a code of ours and the server's own number in `details.errCode`.
+ * It is more than 300 lines because publishing, acknowledging and reading share their ways of asking again.
  */
 import type { ConsumerInfo, Msg, StreamInfo } from 'nats'
 import { CageError, type KnownCode } from '../errors.ts'
@@ -15,6 +17,8 @@ export interface Stored {
   seq: number
   /** It was stored before, under the same message id. */
   duplicate: boolean
+  /** It was sent more than once (L1). A refusal has it in its details. */
+  repeated: boolean
 }
 
 /** A message as it lies in a stream. */
@@ -75,7 +79,13 @@ const CODE_OF: Readonly<Record<number, KnownCode>> = {
   10076: 'UNAVAILABLE', // JetStream not enabled
   10077: 'OVERLOADED', // maximum messages, bytes, or messages per subject exceeded
   10100: 'CONFLICT', // filtered consumer not unique on workqueue stream
+  10158: 'UNAVAILABLE', // duplicate message id is in process
+  10163: 'UNAVAILABLE', // expected last sequence per subject temporarily unavailable
+  10164: 'CONFLICT', // wrong last sequence, of a cluster from 2.11 on
 }
+
+/** Refusals for as long as the cluster is at work on another publication of the same: the next try is told what came of it. */
+const IN_PROCESS: readonly unknown[] = [10158, 10163]
 
 export class JetStream {
   readonly #caller: Caller
@@ -95,14 +105,16 @@ export class JetStream {
       try {
         const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
         const answer = JSON.parse(msg.string()) as Partial<Stored> & { error?: ApiError }
-        if (answer.error) throw apiError(answer.error, subject)
-        return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false }
+        if (answer.error) throw apiError(answer.error, subject, sent)
+        return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false, repeated: sent }
       } catch (error) {
-        sent ||= isCode(error, 'DEADLINE_EXCEEDED')
+        const inProcess = IN_PROCESS.includes(errCodeOf(error))
+        sent ||= inProcess || isCode(error, 'DEADLINE_EXCEEDED')
         const again = isCode(error, 'DEADLINE_EXCEEDED') || (isCode(error, 'UNAVAILABLE') && (sent || options.patient))
         if (!again) throw error
         if (Date.now() + AGAIN_MS >= options.deadline)
-          throw sent ? new CageError('DEADLINE_EXCEEDED', `${subject} was not acknowledged in time`, { cause: error }) : error
+          // an earlier try may have been stored
+          throw sent ? new CageError('DEADLINE_EXCEEDED', `${subject} did not answer in time`, { cause: error }) : error
         if (isCode(error, 'UNAVAILABLE')) await pause(AGAIN_MS)
       }
     }
@@ -131,10 +143,10 @@ export class JetStream {
     this.#caller.send(subject, Buffer.from(text))
   }
 
-  /** One request to `$JS.API.<verb>`. */
-  async api<T>(verb: string, body?: object, timeoutMs: number = API_MS): Promise<T> {
+  /** One request to `$JS.API.<verb>`; 5 s are its limit, and the deadline. */
+  async api<T>(verb: string, body?: object, deadline: number = Number.POSITIVE_INFINITY): Promise<T> {
     const data = body === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(body))
-    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Date.now() + timeoutMs)
+    const msg = await this.#caller.request(`$JS.API.${verb}`, data, Math.min(deadline, Date.now() + API_MS))
     const answer = JSON.parse(msg.string()) as T & { error?: ApiError }
     if (answer.error) throw apiError(answer.error, verb)
     return answer
@@ -142,15 +154,16 @@ export class JetStream {
 
   /**
    * The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none.
-   * With a deadline (epoch ms), a bus that is away or silent is asked again until then.
+   * `patient`: a bus that is away or silent is asked again until the deadline (epoch ms).
    */
   async get(
     stream: string,
     query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
     deadline?: number,
+    patient: boolean = false,
   ): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await this.#read<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline)
+      const { message } = await this.#read<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline, patient)
       return {
         subject: message.subject,
         seq: message.seq,
@@ -170,7 +183,7 @@ export class JetStream {
       await this.api(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true })
       return true
     } catch (error) {
-      const { errCode } = (error instanceof CageError ? error.details : undefined) as { errCode?: number }
+      const errCode = errCodeOf(error)
       if (errCode === 10043 || errCode === 10057 || isCode(error, 'NOT_FOUND')) return false // "no message found" comes as one of these
       throw error
     }
@@ -178,12 +191,16 @@ export class JetStream {
 
   async streamInfo(name: string, subjectsFilter?: string): Promise<StreamInfo | undefined> {
     return this.#found(
-      this.api<StreamInfo>(`STREAM.INFO.${name}`, subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter }, TRY_MS),
+      this.api<StreamInfo>(
+        `STREAM.INFO.${name}`,
+        subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter },
+        Date.now() + TRY_MS,
+      ),
     )
   }
 
   async consumerInfo(stream: string, name: string): Promise<ConsumerInfo | undefined> {
-    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, LOOK_MS))
+    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, Date.now() + LOOK_MS))
   }
 
   /** The stream with these settings: created, or changed where it has others (L2). */
@@ -211,11 +228,11 @@ export class JetStream {
     return info
   }
 
-  async #read<T>(verb: string, query: object, deadline?: number): Promise<T> {
-    if (deadline === undefined) return this.api<T>(verb, query)
+  async #read<T>(verb: string, query: object, deadline: number | undefined, patient: boolean): Promise<T> {
+    if (deadline === undefined || !patient) return this.api<T>(verb, query, deadline)
     for (;;) {
       try {
-        return await this.api<T>(verb, query, Math.max(1, Math.min(TRY_MS, deadline - Date.now())))
+        return await this.api<T>(verb, query, Math.min(deadline, Date.now() + TRY_MS))
       } catch (error) {
         const again = isCode(error, 'DEADLINE_EXCEEDED') || isCode(error, 'UNAVAILABLE')
         if (!again || Date.now() + AGAIN_MS >= deadline) throw error
@@ -262,6 +279,11 @@ export function isCode(error: unknown, code: KnownCode): error is CageError {
   return error instanceof CageError && error.code === code
 }
 
+/** The server's own number of an error (L3). */
+function errCodeOf(error: unknown): number | undefined {
+  return error instanceof CageError ? (error.details as { errCode?: number } | undefined)?.errCode : undefined
+}
+
 /** A header of a stored message's block. */
 export function headerOf(block: string, name: string): string | undefined {
   const line = block.split('\r\n').find((text) => text.toLowerCase().startsWith(`${name.toLowerCase()}:`))
@@ -292,8 +314,8 @@ export function ackPlaceOf(ackSubject: string): Delivery {
   return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }
 }
 
-function apiError({ err_code: errCode, description }: ApiError, what: string): CageError {
-  return new CageError(CODE_OF[errCode] ?? 'INTERNAL', `${what}: ${description}`, { details: { errCode } })
+function apiError({ err_code: errCode, description }: ApiError, what: string, repeated = false): CageError {
+  return new CageError(CODE_OF[errCode] ?? 'INTERNAL', `${what}: ${description}`, { details: { errCode, repeated } })
 }
 
 /** Settings that we want and the server does not have. */

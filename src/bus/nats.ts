@@ -1,16 +1,18 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
 import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
-import type { Bus, CallKeeper } from './bus.ts'
+import type { Bus } from './bus.ts'
 import { Caller } from './caller.ts'
+import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
 import { Outbox } from './outbox.ts'
-import { holdsAnything, sharedHeld } from './queue/held.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
+import { busSchedules } from './schedules.ts'
 import { Server } from './server.ts'
+import { States } from './state/states.ts'
 import { cancelSubject } from './subjects.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
@@ -28,6 +30,7 @@ export async function openBus(
   const server = new Server(nc, outbox)
   const id = nuid.next()
   const queues = new Queues(id, nc, connection, outbox, caller, log, { replicas: options.replicas, ...queuesOptions })
+  const states = new States(new JetStream(caller), { nc, connection, log }, options.replicas)
   return {
     id,
     get connected() {
@@ -41,6 +44,8 @@ export async function openBus(
     enqueue: (queue, cage, module, method, args, enqueueOptions) => queues.enqueue(queue, cage, module, method, args, enqueueOptions),
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
+    schedules: busSchedules(nc, caller, outbox),
+    state: (cage, module) => states.of(cage, module),
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
         callback: (error, msg) => {
@@ -54,43 +59,33 @@ export async function openBus(
     async close() {
       await queues.close()
       caller.close()
-      if (connection.connected && !nc.isClosed()) await drain(nc)
-      await nc.close()
+      await close(connection)
     },
   }
 }
 
-/** Keeps held calls alive over a connection of its own. */
-export function callKeeper(name: string, options: BusOptions, log: Log): CallKeeper {
-  const closing = new AbortController()
-  let connection: Promise<Connection> | undefined
-  let keeper: Promise<Keeper> | undefined
-  const tables = new Set<SharedArrayBuffer>()
-  const connect = (): Promise<Keeper> => {
-    connection ??= openConnection(name, options, log, closing.signal)
-    keeper ??= connection.then((open) => new Keeper(new JetStream(new Caller(open, new Outbox(open.nc))), tables, log))
-    return keeper
-  }
+/** Connects for nothing but to keep the calls of these tables alive. */
+export async function openKeeper(
+  name: string,
+  options: BusOptions,
+  log: Log,
+  signal: AbortSignal,
+  tables: ReadonlySet<SharedArrayBuffer>,
+): Promise<OpenKeeper> {
+  const connection = await openConnection(name, options, log, signal)
+  const keeper = new Keeper(new JetStream(new Caller(connection, new Outbox(connection.nc))), tables, log)
   return {
-    table: () => {
-      const table = sharedHeld()
-      tables.add(table)
-      return table
-    },
-    handBack: async (table, culprit) => {
-      tables.delete(table)
-      if (holdsAnything(table)) await (await connect()).handBack(table, culprit)
-    },
-    connect: () => void connect().catch(() => {}), // only close() ends the waiting for the bus
-    close: async () => {
-      closing.abort()
-      const open = await connection?.catch(() => undefined)
-      if (!open) return
-      ;(await keeper)?.close()
-      if (open.connected && !open.nc.isClosed()) await drain(open.nc)
-      await open.nc.close()
+    handBack: (table, culprit) => keeper.handBack(table, culprit),
+    close: () => {
+      keeper.close()
+      return close(connection)
     },
   }
+}
+
+async function close({ connected, nc }: Connection): Promise<void> {
+  if (connected && !nc.isClosed()) await drain(nc)
+  await nc.close()
 }
 
 /** What is left of the connection's time once it is to be closed, ms. */

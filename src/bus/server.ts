@@ -113,7 +113,8 @@ export class Server {
   }
 }
 
-function errorHeaders(error: CageError): Uint8Array {
+/** ADR-32: how an answer says that it is an error. */
+export function errorHeaders(error: CageError): Uint8Array {
   const headers = new MsgHdrsImpl()
   headers.set('Nats-Service-Error-Code', String(error.status))
   headers.set('Nats-Service-Error', headerText(error.message))

@@ -31,3 +31,11 @@ export function cancelSubject(cage: string): string {
 export function discoverySubjects(name: string, id: string): string[] {
   return ['PING', 'INFO', 'STATS'].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.${name}`, `$SRV.${verb}.${name}.${id}`])
 }
+
+/** All schedules are asked there at once. */
+export const ALL_SCHEDULES = '$SCHEDULE.info'
+
+/** What engineers ask one schedule. */
+export function scheduleSubject(cage: string, name: string, verb: 'info' | 'run'): string {
+  return `$SCHEDULE.${cage}.${name}.${verb}`
+}

@@ -7,7 +7,7 @@
  */
 import { addExtension, Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import { CageError, type ErrorBody } from '../errors.ts'
-import { jsonValue } from '../json.ts'
+import { toJson } from '../json.ts'
 import type { RequestInfo } from './bus.ts'
 
 /** `envelope` is the MessagePack of our own nodes, which also tells a Map from an object. */
@@ -156,7 +156,7 @@ function tagged(value: unknown): unknown {
 
 function encodeJson(value: unknown): Uint8Array {
   try {
-    return Buffer.from(JSON.stringify(value, jsonValue) ?? 'null')
+    return Buffer.from(toJson(value))
   } catch (cause) {
     throw unsendable(cause)
   }

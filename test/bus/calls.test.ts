@@ -320,7 +320,7 @@ test('bus: details with Map, Date and bigint survive between our own ends', asyn
   const thrown = bus.call(cage, 'module', 'fail', ['MINE', details], soon())
   await assert.rejects(thrown, (error) => {
     assert.ok(error instanceof CageError)
-    assert.deepEqual([error.code, error.details, error.retryable], ['MINE', details, false])
+    assert.deepEqual([error.code, error.details, error.retryable], ['MINE', details, true])
     return true
   })
 })

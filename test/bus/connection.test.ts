@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { nkeys } from 'nats'
-import { generate } from 'selfsigned'
 import type { Bus, Call, CallHandler, CallOptions } from '../../src/bus/bus.ts'
 import type { BusOptions } from '../../src/bus/connection.ts'
 import { openBus } from '../../src/bus/nats.ts'
 import type { CageError } from '../../src/errors.ts'
+import { certificates } from '../support/certificates.ts'
 import { recordingLog, type Said } from '../support/log.ts'
 import { ask, client, startNats } from '../support/nats.ts'
 import { freePort, project, startNode } from '../support/node.ts'
@@ -92,28 +92,6 @@ test('bus: a server that dies is left for another one of the list', async (t) =>
   assert.equal(back.fields.server, host(first === host(one.url) ? two.url : one.url))
   await assertWorks(bus)
 })
-
-/** A certificate authority, and a certificate that it has signed for these names, as files. */
-async function certificates(t: TestContext, altNames: object[]): Promise<{ ca: string; cert: string; key: string }> {
-  const authority = await generate([{ name: 'commonName', value: 'test authority' }], {
-    algorithm: 'sha256',
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, critical: true },
-    ],
-  })
-  const signed = await generate([{ name: 'commonName', value: 'test' }], {
-    algorithm: 'sha256',
-    ca: { key: authority.private, cert: authority.cert },
-    extensions: [
-      { name: 'basicConstraints', cA: false },
-      { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
-      { name: 'subjectAltName', altNames },
-    ],
-  } as Parameters<typeof generate>[1])
-  const { dir } = project(t, { 'ca.pem': authority.cert, 'cert.pem': signed.cert, 'key.pem': signed.private })
-  return { ca: join(dir, 'ca.pem'), cert: join(dir, 'cert.pem'), key: join(dir, 'key.pem') }
-}
 
 const BY_NAME = [{ type: 2, value: 'localhost' }]
 const BY_ADDRESS = [{ type: 7, ip: '127.0.0.1' }]

@@ -19,8 +19,11 @@ const VALUES = [
 ]
 
 test('wire: what our own nodes send each other survives exactly', () => {
-  const question = decodeQuestion(encodeEnvelope(VALUES, 1_500, { id: 'r1', parameters: { user: 'u' } }))
-  assert.deepEqual(question, { format: 'envelope', args: VALUES, timeoutMs: 1_500, request: { id: 'r1', parameters: { user: 'u' } } })
+  const request = { id: 'r1', parameters: { user: 'u' } }
+  const question = decodeQuestion(encodeEnvelope(VALUES, 1_500, request))
+  assert.deepEqual(question, { format: 'envelope', args: VALUES, timeoutMs: 1_500, request, queued: undefined })
+  const queued = { id: 'order/42', failures: [{ at: 1 }] }
+  assert.deepEqual(decodeQuestion(encodeEnvelope([], 0, { id: 'r1' }, queued)).queued, queued)
   assert.deepEqual(decodeResult(encodeResult(VALUES, 'envelope')), VALUES)
 })
 

@@ -125,6 +125,9 @@ test('request: id, trace and parameters travel through three cages', async (t) =
     traceparent,
     interface: 'web',
     protocol: 'http',
+    queue: undefined,
+    callId: undefined,
+    attempt: 1,
     parameters: { interface: 'web', protocol: 'http', tenant: 'acme' },
   })
 })

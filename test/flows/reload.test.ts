@@ -107,6 +107,18 @@ test('reload: a cage’s own file wins over the shared one, and gives way when i
   assert.equal((await ask(nc, 'live.common.from')).body, 'shared')
 })
 
+test('reload: a file that is emptied before it is written keeps its last version in service', async (t) => {
+  const nc = await client(t, server.url)
+  await save('emptied', "export async function hello() { return 'here' }")
+  const since = node.log.length
+  folder.write('cages/live/emptied.js', '')
+  await node.until('it is refused', (entry) => entry.module === 'emptied' && String((entry.err as Error)?.message).includes('is empty'), {
+    since,
+  })
+  assert.equal((await ask(nc, 'live.emptied.hello')).body, 'here')
+  folder.remove('cages/live/emptied.js')
+})
+
 test('reload: new files are served and deleted ones go, without a restart', async (t) => {
   const nc = await client(t, server.url)
   assert.equal((await ask(nc, 'live.fresh.hello')).status, 503)

@@ -28,6 +28,8 @@ export interface NatsServerOptions {
   /** Lines of nats-server.conf. */
   config?: string
   port?: number
+  /** Default: true. */
+  jetStream?: boolean
   /** Where its streams lie. */
   storeDir?: string
   /** Bytes that they may take. */
@@ -46,7 +48,8 @@ export async function startNats(owner: Owner, options: NatsServerOptions = {}): 
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-nats-'))
   const config = join(dir, 'nats.conf')
   const { storeDir = join(dir, 'data'), maxStore = '10GB' } = options
-  writeFileSync(config, `jetstream { store_dir: ${JSON.stringify(storeDir)}, max_file_store: ${maxStore} }\n${options.config ?? ''}\n`)
+  const jetStream = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(storeDir)}, max_file_store: ${maxStore} }`
+  writeFileSync(config, `${jetStream}\n${options.config ?? ''}\n`)
   let running = await launch(config, options.port ?? -1)
   const server: NatsServer = {
     get url() {

@@ -9,7 +9,7 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
 import { failureOf, parserRefusalOf } from './failure.ts'
-import type { HttpOptions } from './options.ts'
+import { type HttpOptions, LONGEST_MS } from './options.ts'
 
 /** How often the server looks for clients that are too slow, at most, ms. */
 const CHECK_MS = 1_000
@@ -49,7 +49,7 @@ export class Connections {
       ? createSecureServer({ ...limits, ...secure, handshakeTimeout: headersTimeout }, begin)
       : createServer(limits, begin)
     this.server.maxConnections = options.maxConnections
-    this.server.setTimeout(options.timeoutMs + options.requestTimeoutMs) // silent for longer than any request may take
+    this.server.setTimeout(Math.min(options.timeoutMs + options.requestTimeoutMs, LONGEST_MS)) // silent for longer than any request may take
     this.server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => this.#open(socket))
   }
 
@@ -89,6 +89,7 @@ export class Connections {
 
   /** Answers what is no request, unless an answer is on its way on the same connection. */
   refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (!this.#sockets.has(socket)) return void socket.destroy() // in its TLS handshake, where nothing can be said
     const answered = [...this.#running].some((response) => response.req.socket === socket && response.headersSent)
     if (socket.writable && !answered && error.code !== 'ECONNRESET') {
       const { status, body } = failureOf(parserRefusalOf(error), {})

@@ -10,7 +10,7 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { isMethodName, isName } from '../../names.ts'
+import { isTarget } from '../../names.ts'
 import { parseRoute, shapeOf } from './routes.ts'
 
 /** Checked and complete. */
@@ -41,7 +41,9 @@ export interface TlsOptions {
   clientCaFile?: string | undefined
 }
 
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
+/** Node's timers count no further. */
+export const LONGEST_MS: number = 2 ** 31 - 1
+
 const timeoutMs = z.number().int().min(1).max(LONGEST_MS)
 const positive = z.number().int().positive()
 const file = z.string().min(1)
@@ -108,12 +110,6 @@ export const httpOptions: z.ZodType<HttpOptions> = z
   .refine((options) => options.handler !== undefined || Object.keys(options.routes).length > 0, {
     error: 'routes or a handler are needed, there is nothing to serve',
   })
-
-function isTarget(text: string): boolean {
-  const parts = text.split('.')
-  const method = parts.pop() ?? ''
-  return (parts.length === 1 || parts.length === 2) && parts.every(isName) && isMethodName(method)
-}
 
 function isProxy(text: string): boolean {
   if (text === 'loopback') return true

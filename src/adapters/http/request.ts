@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import { CageError } from '../../errors.ts'
-import type { InterfaceCallOptions } from '../adapter.ts'
+import type { InterfaceCallOptions, InterfaceHost } from '../adapter.ts'
 import type { Route } from './routes.ts'
 import type { HttpRequest } from './types.ts'
 
@@ -39,7 +39,7 @@ export function wholeRequest(request: FastifyRequest, mutual: boolean): HttpRequ
     body: request.body,
     ip: request.ip,
     host: request.host,
-    protocol: request.protocol,
+    protocol: protocolOf(request),
   }
   return mutual ? { ...whole, clientName: clientNameOf(request) } : whole
 }
@@ -52,20 +52,25 @@ export function pathOf(request: FastifyRequest): string {
 }
 
 /** How the call is made; throws INVALID_ARGUMENT for a `Timeout-Ms` that is no time. */
-export function callOptions(request: FastifyRequest, limitMs: number, newRequestId: () => string): InterfaceCallOptions {
+export function callOptions(request: FastifyRequest, limitMs: number, host: InterfaceHost): InterfaceCallOptions {
   const { raw } = request
   const { headers } = raw
   return {
     timeoutMs: timeoutOf(headers, limitMs),
     owner: raw,
-    requestId: matching(REQUEST_ID, headers['request-id']) ?? newRequestId(),
+    requestId: matching(REQUEST_ID, headers['request-id']) ?? host.newRequestId(),
     traceparent: matching(TRACEPARENT, headers.traceparent),
-    protocol: request.protocol,
+    protocol: protocolOf(request),
   }
 }
 
 function urlOf({ raw }: FastifyRequest): string {
   return raw.url?.replace(ORIGIN, '') || '/' // RFC 9112, 3.2.2: a client may name the origin too
+}
+
+/** A trusted proxy's word for it is any text. */
+function protocolOf(request: FastifyRequest): 'http' | 'https' {
+  return request.protocol === 'https' ? 'https' : 'http'
 }
 
 /** `Timeout-Ms` can only shorten it. */

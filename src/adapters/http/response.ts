@@ -6,7 +6,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { gzip } from 'node:zlib'
 import type { FastifyReply } from 'fastify'
-import { jsonValue } from '../../json.ts'
+import { toJson } from '../../json.ts'
 import type { HttpResponse } from './types.ts'
 
 /** A body with its type. */
@@ -48,7 +48,7 @@ function payloadOf(value: unknown): Payload | undefined {
   if (value instanceof Uint8Array) {
     return { type: 'application/octet-stream', data: Buffer.from(value.buffer, value.byteOffset, value.length) }
   }
-  return { type: 'application/json; charset=utf-8', data: JSON.stringify(value, jsonValue) }
+  return { type: 'application/json; charset=utf-8', data: toJson(value) }
 }
 
 function checked(result: unknown): HttpResponse {

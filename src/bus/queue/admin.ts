@@ -1,73 +1,34 @@
-/**
- * Admin: what an engineer sees of queues and dead letters, and does with them. `menagerie queue|dead` and `ctx.queues` are its faces.
- * A1. A listing ends at what there was when it began, and never because an answer was slow.
- */
+/** Admin: what an engineer sees of queues and dead letters, and does with them. `menagerie queue|dead` and `ctx.queues` are its faces. */
 import { CageError } from '../../errors.ts'
+import { didYouMean } from '../../names.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
-import type { Control, QueueMode, QueueOrder } from './control.ts'
-import { callOf, type DeadLetter, readLetter } from './dead.ts'
-import type { LaneInfo } from './lanes.ts'
+import type {
+  CageShare,
+  CallState,
+  CallStatus,
+  DeadFilter,
+  DeadLetter,
+  LaneInfo,
+  QueueAdmin,
+  QueueDetails,
+  QueueMode,
+  QueueSummary,
+} from './contract.ts'
+import type { Control } from './control.ts'
 import type { Leadership } from './leadership.ts'
-import type { CallRecord, CallState, Ledger } from './ledger.ts'
-import { decodeCall, encodeCall, filterOf, messageId, placeOf, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
+import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
+import { countOf, Letters } from './letters.ts'
+import { decodeCall, filterOf, idOf, placeOf, STREAMS, streamOf } from './message.ts'
 import type { Streams } from './streams.ts'
 
-/** A queue at a glance. */
-export interface QueueSummary {
-  queue: string
-  mode: QueueMode
-  /** Not begun, and begun but not ended. */
-  waiting: number
-  running: number
-  delayed: number
-  dead: number
-  bytes: number
-  /** Epoch ms: when the oldest call was stored that is not done. */
-  oldestAt: number | undefined
-}
-
-export interface QueueDetails extends QueueSummary {
-  order: QueueOrder
-  cages: CageShare[]
-}
-
-/** What a cage has in a queue. */
-export interface CageShare {
-  cage: string
-  waiting: number
-  running: number
-  /** Questions for work that are open: 0 means that nobody runs the cage, or that all its slots are taken. */
-  asking: number
-  /** In a sequenced queue: the lanes with most waiting, and those that a failed call holds. */
-  lanes: LaneInfo[] | undefined
-  /** Calls by `module.method`. */
-  methods: Record<string, number>
-}
-
-/** What is known of a call. */
-export interface CallStatus extends Omit<CallRecord, 'seq' | 'moves' | 'reruns'> {}
-
-/** Which dead letters. */
-export interface DeadFilter {
-  queue?: string | undefined
-  /** `cage`, `cage.module` or `cage.module.method` */
-  target?: string | undefined
-  /** A part of code or message, in any case. */
-  error?: string | undefined
-  /** Epoch ms. */
-  since?: number | undefined
-  until?: number | undefined
-}
-
-const WRITE_MS = 10_000
-
-export class Admin {
+export class Admin implements QueueAdmin {
   readonly #js: JetStream
   readonly #streams: Streams
   readonly #ledger: Ledger
   readonly #control: Control
   readonly #leadership: Leadership
+  readonly #letters: Letters
 
   constructor(js: JetStream, streams: Streams, ledger: Ledger, control: Control, leadership: Leadership) {
     this.#js = js
@@ -75,6 +36,16 @@ export class Admin {
     this.#ledger = ledger
     this.#control = control
     this.#leadership = leadership
+    this.#letters = new Letters(js, streams, ledger)
+  }
+
+  async check(): Promise<void> {
+    try {
+      await this.#js.api('INFO')
+    } catch (error) {
+      if (!isCode(error, 'UNAVAILABLE') || !this.#js.connected) throw error
+      throw new CageError('UNAVAILABLE', 'the bus has no JetStream, which queues need', { cause: error })
+    }
   }
 
   async list(): Promise<QueueSummary[]> {
@@ -82,7 +53,6 @@ export class Admin {
     return Promise.all((await this.#streams.queues()).map((queue) => this.#summary(queue)))
   }
 
-  /** Rejects with NOT_FOUND if there is no such queue. */
   async show(queue: string): Promise<QueueDetails> {
     await this.#control.refresh()
     const info = await this.#js.streamInfo(streamOf(queue), `queue.${queue}.>`)
@@ -102,16 +72,13 @@ export class Admin {
       share.waiting += count
       share.methods[`${module}.${method}`] = (share.methods[`${module}.${method}`] ?? 0) + count
     }
-    for (const { name, config, num_ack_pending, num_waiting } of await this.#streams.consumers(queue)) {
-      const cage = config.filter_subject?.split('.')[2] ?? ''
+    for (const { cage, asking, running, lanes } of await this.#consumers(queue)) {
       const share = shareOf(cage)
-      share.asking += num_waiting
-      const sequenced = config.filter_subject === filterOf(queue, cage, 'all')
-      const said = sequenced ? ((await this.#leadership.ask(name)) as { lanes: LaneInfo[]; running: number } | undefined) : undefined
-      share.lanes = said?.lanes ?? share.lanes
-      share.running += said?.running ?? (sequenced ? 0 : num_ack_pending)
+      share.asking += asking
+      share.running += running
+      share.lanes = lanes ?? share.lanes
     }
-    for (const share of shares.values()) share.waiting -= share.running
+    for (const share of shares.values()) share.waiting = Math.max(0, share.waiting - share.running)
     return { ...(await this.#summary(queue)), order: this.#control.of(queue), cages: [...shares.values()] }
   }
 
@@ -121,7 +88,6 @@ export class Admin {
     await this.#control.set(queue, { mode, at: Date.now(), reason })
   }
 
-  /** Deletes the calls that wait or are delayed, of all cages or one; returns how many. What runs ends. */
   async purge(queue: string, cage?: string): Promise<number> {
     const purged = async (stream: string, filter: string): Promise<number> => {
       try {
@@ -136,94 +102,76 @@ export class Admin {
     return (await purged(streamOf(queue), `queue.${queue}.${rest}`)) + (await purged(STREAMS.delayed, `delayed.${queue}.${rest}`))
   }
 
-  /** What is known of a call; undefined if nothing is: it never was, is long done, or was given no id and is done. */
   async status(id: string): Promise<CallStatus | undefined> {
     const record = await this.#find(id)
     return record && shown(record)
   }
 
-  /** Cancels a call: one that waits never runs, one that runs has its signal fired. False if there is nothing left to cancel. */
   async cancel(id: string): Promise<boolean> {
     const status = await this.#find(id)
     if (!status || status.state === 'done' || status.state === 'dead' || status.state === 'cancelled') return false
-    const place = placeOf(id)
-    const delayed = status.state === 'delayed'
     if (status.state !== 'running') {
       await this.#ledger.put({ ...status, state: 'cancelled', changedAt: Date.now() })
-      await this.#js.delete(delayed || place?.delayed ? STREAMS.delayed : streamOf(status.queue), status.seq).catch(() => false) // it is dropped when its turn comes
+      await this.#deleteMessage(status).catch(() => {}) // it is dropped when its turn comes
     }
     const [cage = ''] = status.target.split('.')
     this.#js.post(cancelSubject(cage), `call ${id}`)
     return true
   }
 
-  /** Dead letters, oldest first. */
-  async *dead(filter: DeadFilter = {}): AsyncGenerator<DeadLetter> {
-    for await (const message of this.#deadMessages(filter)) yield readLetter(message)
+  dead(filter: DeadFilter = {}): AsyncGenerator<DeadLetter> {
+    return this.#letters.list(filter)
   }
 
-  /** Rejects with NOT_FOUND. */
-  async deadLetter(seq: number): Promise<DeadLetter> {
-    return readLetter(await this.#deadMessage(seq))
+  countDead(filter: Pick<DeadFilter, 'queue' | 'target'> = {}): Promise<number> {
+    return this.#letters.count(filter)
   }
 
-  /** Puts a dead call into its queue again, with other arguments if given, and takes the letter away. Returns the call's id. */
-  async retry(seq: number, args?: unknown[]): Promise<string> {
-    const message = await this.#deadMessage(seq)
-    const letter = readLetter(message)
-    const dead: QueuedCall = letter.args === undefined && args !== undefined ? emptyCall(message.subject) : callOf(message)
-    const now = Date.now()
-    const call = { ...dead, args: args ?? dead.args, id: letter.id, moves: dead.moves + 1, attempts: 0, enqueuedAt: now, dueAt: undefined }
-    await this.#streams.queue(call.queue)
-    const stored = await this.#js.publish(subjectOf('queue', call), encodeCall(call), {
-      msgId: messageId(letter.id, call.moves),
-      deadline: now + WRITE_MS,
-    })
-    const { queue, id, moves, failures } = call
-    const counts = { attempts: 0, crashes: 0, reruns: 0 }
-    await this.#ledger.put({
-      id,
-      queue,
-      target: letter.target,
-      state: 'waiting',
-      seq: stored.seq,
-      moves,
-      ...counts,
-      enqueuedAt: now,
-      changedAt: now,
-      failures,
-    })
-    await this.#js.delete(STREAMS.dead, seq)
-    return letter.id
+  deadLetter(seq: number): Promise<DeadLetter> {
+    return this.#letters.get(seq)
   }
 
-  /** Deletes a dead letter for good; false if it is not there. */
-  async drop(seq: number): Promise<boolean> {
-    const message = await this.#js.get(STREAMS.dead, { seq })
-    if (!message) return false
-    const record = await this.#ledger.get(readLetter(message).id)
-    if (record?.state === 'dead') await this.#ledger.put({ ...record, state: 'cancelled', changedAt: Date.now() }) // its id is free again
-    return this.#js.delete(STREAMS.dead, seq)
+  retry(seq: number, args?: unknown[]): Promise<string> {
+    return this.#letters.retry(seq, args)
+  }
+
+  drop(seq: number): Promise<boolean> {
+    return this.#letters.drop(seq)
   }
 
   async #summary(queue: string): Promise<QueueSummary> {
     const [info, consumers, delayed, dead] = await Promise.all([
       this.#js.streamInfo(streamOf(queue)),
-      this.#streams.consumers(queue),
-      this.#count(STREAMS.delayed, `delayed.${queue}.>`),
-      this.#count(STREAMS.dead, `dead.${queue}.>`),
+      this.#consumers(queue),
+      countOf(this.#js, STREAMS.delayed, `delayed.${queue}.>`),
+      this.#letters.count({ queue }),
     ])
-    const running = consumers
-      .filter(({ config }) => !config.filter_subject?.endsWith('.>'))
-      .reduce((sum, { num_ack_pending }) => sum + num_ack_pending, 0)
+    const running = consumers.reduce((sum, consumer) => sum + consumer.running, 0)
     const { messages = 0, bytes = 0, first_ts } = info?.state ?? {}
     const oldestAt = messages > 0 && first_ts ? Date.parse(String(first_ts)) : undefined
     return { queue, mode: this.#control.of(queue).mode, waiting: Math.max(0, messages - running), running, delayed, dead, bytes, oldestAt }
   }
 
-  async #count(stream: string, filter: string): Promise<number> {
-    const info = await this.#js.streamInfo(stream, filter)
-    return Object.values(info?.state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
+  /** Who runs a queue's calls. What the one consumer of a sequenced queue holds is running only in part: its leader knows. */
+  async #consumers(queue: string): Promise<Consuming[]> {
+    return Promise.all(
+      (await this.#streams.consumers(queue)).map(async ({ name, config, num_ack_pending, num_waiting }) => {
+        const cage = config.filter_subject?.split('.')[2] ?? ''
+        if (config.filter_subject !== filterOf(queue, cage, 'all'))
+          return { cage, asking: num_waiting, running: num_ack_pending, lanes: undefined }
+        const said = (await this.#leadership.ask(name)) as { lanes: LaneInfo[]; running: number } | undefined // as sequenced.ts answers
+        return { cage, asking: num_waiting, running: said?.running ?? 0, lanes: said?.lanes }
+      }),
+    )
+  }
+
+  /** A call that is delayed is in one of two streams, and a sequence says nothing without its stream: only what is the call's own is deleted. */
+  async #deleteMessage({ id, queue, seq }: CallRecord): Promise<void> {
+    if (seq === ANY_SEQ) return
+    for (const stream of [streamOf(queue), STREAMS.delayed]) {
+      const message = await this.#js.get(stream, { seq })
+      if (message && idIn(message, stream === STREAMS.delayed) === id) await this.#js.delete(stream, seq)
+    }
   }
 
   async #find(id: string): Promise<CallRecord | undefined> {
@@ -235,10 +183,11 @@ export class Admin {
     return message && this.#fromMessage(id, message, place.delayed)
   }
 
-  /** A call that waits in its queue and has been handed out is running: only its first failure writes that down. */
+  /** The ledger is not told of everything: a delayed call whose time has come waits in its queue, and one that was handed out runs. */
   async #current(record: CallRecord): Promise<CallRecord> {
-    if (record.state !== 'waiting') return record
-    return { ...record, state: await this.#stateInQueue(record.queue, record.target, record.seq) }
+    const { state, dueAt = 0, queue, target, seq } = record
+    if (state === 'delayed' && dueAt < Date.now()) return { ...record, state: 'waiting' }
+    return state === 'waiting' && seq !== ANY_SEQ ? { ...record, state: await this.#stateInQueue(queue, target, seq) } : record
   }
 
   async #stateInQueue(queue: string, target: string, seq: number): Promise<CallState> {
@@ -268,43 +217,26 @@ export class Admin {
     const expiresAt = expiresMs === undefined ? undefined : enqueuedAt + expiresMs
     return { id, queue, target, state, seq, moves, attempts, crashes: 0, reruns: 0, enqueuedAt, changedAt: time, dueAt, expiresAt }
   }
+}
 
-  async #deadMessage(seq: number): Promise<StoredMessage> {
-    const message = await this.#js.get(STREAMS.dead, { seq })
-    if (!message) throw new CageError('NOT_FOUND', `there is no dead letter ${seq}`)
-    return message
-  }
+interface Consuming {
+  cage: string
+  asking: number
+  running: number
+  lanes: LaneInfo[] | undefined
+}
 
-  /** A1. One question a letter: slower than a consumer, and never wrong about where the end is. */
-  async *#deadMessages({
-    queue = '*',
-    target,
-    error,
-    since = 0,
-    until = Number.POSITIVE_INFINITY,
-  }: DeadFilter): AsyncGenerator<StoredMessage> {
-    const parts = target?.split('.') ?? []
-    const subject = ['dead', queue, ...parts, ...(parts.length < 3 ? ['>'] : [])].join('.')
-    const last = (await this.#js.streamInfo(STREAMS.dead))?.state.last_seq ?? 0
-    for (let seq = 1; seq <= last; ) {
-      const message = await this.#js.get(STREAMS.dead, { seq, next_by_subj: subject })
-      if (!message || message.seq > last) return
-      seq = message.seq + 1
-      if (message.time < since || message.time > until) continue
-      const text = `${headerOf(message.headers, 'Error-Code')} ${headerOf(message.headers, 'Error')}`.toLowerCase()
-      if (error === undefined || text.includes(error.toLowerCase())) yield message
-    }
-  }
+/** The id of the call that a message is. */
+function idIn({ subject, data, time, headers, seq }: StoredMessage, delayed: boolean): string {
+  const { id, queue } = decodeCall({ subject, data, time, header: (name) => headerOf(headers, name) })
+  return id ?? idOf(queue, seq, delayed)
 }
 
 function shown({ seq: _seq, moves: _moves, reruns: _reruns, ...status }: CallRecord): CallStatus {
   return status
 }
 
-function emptyCall(subject: string): QueuedCall {
-  return decodeCall({ subject, data: new Uint8Array(0), time: 0, header: () => undefined })
-}
-
 function noQueue(queue: string, known: string[]): CageError {
-  return new CageError('NOT_FOUND', `there is no queue ${queue}${known.length > 0 ? ` (there are ${known.join(', ')})` : ''}`)
+  const there = didYouMean(queue, known) || (known.length > 0 ? ` (there are ${known.join(', ')})` : '')
+  return new CageError('NOT_FOUND', `there is no queue ${queue}${there}`)
 }

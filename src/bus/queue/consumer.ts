@@ -8,19 +8,11 @@ import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
+import type { Consumer, Priority, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
-import { filterOf, type Priority, streamOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
+import { filterOf, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
-
-/** Something that runs the calls of a queue. */
-export interface Consumer {
-  start(): Promise<void>
-  /** Its policy has changed. */
-  reconfigure(): void
-  stop(): Promise<void>
-}
 
 const PRIORITIES: readonly Priority[] = ['normal', 'high']
 
@@ -61,14 +53,16 @@ export class SharedConsumer implements Consumer {
   }
 
   reconfigure(): void {
-    for (const puller of this.#pullers) puller.pump()
+    for (const puller of this.#pullers) puller.reconsider()
   }
 
   async stop(): Promise<void> {
     this.#unlisten?.()
     await Promise.all(this.#pullers.map((puller) => puller.stop()))
     await Promise.all(this.#holds.values())
-    await this.#subscription?.drain()
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    await subscription?.drain()
   }
 
   #puller(priority: Priority): Puller {

@@ -5,17 +5,8 @@
 import type { NatsConnection } from 'nats'
 import type { JetStream } from '../jetstream.ts'
 import { decodeBody, encodeResult } from '../wire.ts'
+import type { QueueOrder } from './contract.ts'
 import { STREAMS } from './message.ts'
-
-/** open: as usual. paused: calls are taken in, none is begun. draining: none is taken in, those there are run. */
-export type QueueMode = 'open' | 'paused' | 'draining'
-
-export interface QueueOrder {
-  mode: QueueMode
-  /** Epoch ms. */
-  at: number
-  reason?: string | undefined
-}
 
 const OPEN: QueueOrder = { mode: 'open', at: 0 }
 const WRITE_MS = 10_000

@@ -5,27 +5,8 @@
  */
 import type { CageError } from '../../errors.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
-import { decodeCall, encodeCall, type Failure, messageId, type QueuedCall, subjectOf } from './message.ts'
-
-/** A dead letter as people see it. */
-export interface DeadLetter {
-  /** Its number: what `show`, `retry` and `drop` are told. */
-  seq: number
-  id: string
-  queue: string
-  /** `cage.module.method` */
-  target: string
-  /** Epoch ms, like `enqueuedAt`. */
-  diedAt: number
-  enqueuedAt: number | undefined
-  code: string
-  message: string
-  attempts: number
-  failures: Failure[]
-  /** Undefined if the payload cannot be read: `payload` has its bytes. */
-  args: unknown[] | undefined
-  payload: Uint8Array
-}
+import type { DeadLetter } from './contract.ts'
+import { decodeCall, encodeCall, messageId, type QueuedCall, subjectOf } from './message.ts'
 
 const WRITE_MS = 30_000
 const LONGEST_MESSAGE = 500

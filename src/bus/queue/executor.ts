@@ -5,19 +5,19 @@
  * X2. A message that cannot be moved on (stream full, too large) is handed back to the server with a delay instead: it stays where it is.
  *     A sequenced one stays here: its consumer never gives it out again.
  * X3. Nothing throws out of here.
- * X4. A message that this copy has settled is not run again, only acknowledged again: a server that is killed forgets what it has confirmed in
- *     its last 100 ms (2.9.10, server/filestore.go, flushLoop).
+ * X4. A message that this copy has settled is not run again, only acknowledged again (settled.ts).
  */
 import type { Msg } from 'nats'
 import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Call, CallHandler, Outcome, RequestInfo } from '../bus.ts'
 import { type Delivery, isCode, type JetStream, NS } from '../jetstream.ts'
+import type { CallState, Failure, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
-import type { CallRecord, CallState, Ledger } from './ledger.ts'
-import { decodeCall, encodeCall, type Failure, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
+import type { CallRecord, Ledger } from './ledger.ts'
+import { decodeCall, encodeCall, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
+import { Settled } from './settled.ts'
 import type { Solo } from './solo.ts'
 import { admit, backOffMs, expiryOf, type Verdict, verdict } from './verdict.ts'
 
@@ -38,9 +38,6 @@ export interface ExecutorOptions {
 /** How long a move to another stream is tried, ms, before the message is handed back (X2). */
 const MOVE_MS = 10_000
 const ACK_MS = 30_000
-
-/** So many settled messages are remembered (X4). */
-const REMEMBERED = 10_000
 
 /** A sequenced message that could not be settled is tried again after so long, ms. */
 const AGAIN_MS = 1_000
@@ -64,8 +61,7 @@ export class Executor {
   readonly #running = new Map<string, Call>()
   /** Ids of running calls that were cancelled by theirs (`ctx.queues.cancel`). */
   readonly #cancelled = new Set<string>()
-  /** When each was stored, by sequence: a stream that was made anew counts from 1 again (X4). */
-  readonly #settled = new Map<number, number>()
+  readonly #settled = new Settled()
 
   constructor(options: ExecutorOptions) {
     this.#options = options
@@ -79,7 +75,7 @@ export class Executor {
     const { held, log } = this.#options
     let row: number | undefined
     try {
-      if (this.#settled.get(delivery.seq) === delivery.time) return await this.#ack({ msg, delivery })
+      if (this.#settled.has(delivery)) return await this.#ack({ msg, delivery })
       const taken = this.#read(msg, delivery, onRan)
       row = taken.row = held.add({
         ackSubject: msg.reply ?? '',
@@ -140,7 +136,7 @@ export class Executor {
   async #begin(taken: Taken): Promise<boolean> {
     const { call, delivery, expiresAt, record } = taken
     if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
-    const again = record ? record.state === 'running' : delivery.count > 1
+    const again = record?.state === 'running' // its run was begun and has not ended
     const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
     if (record) await this.#options.ledger.put(next)
     else {
@@ -286,9 +282,7 @@ export class Executor {
 
   async #ack({ msg, delivery }: Pick<Taken, 'msg' | 'delivery'>): Promise<undefined> {
     await this.#options.js.ack(msg.reply ?? '', delivery, Date.now() + ACK_MS)
-    this.#settled.delete(delivery.seq)
-    this.#settled.set(delivery.seq, delivery.time)
-    if (this.#settled.size > REMEMBERED) for (const [oldest] of this.#settled) return void this.#settled.delete(oldest)
+    this.#settled.add(delivery)
     return undefined
   }
 

@@ -7,6 +7,7 @@
  */
 import type { Log } from '../../log.ts'
 import { ackPlaceOf, type JetStream, NS } from '../jetstream.ts'
+import type { Culprit } from './contract.ts'
 import { type HeldMessage, readHeld } from './held.ts'
 import { type CallRecord, Ledger } from './ledger.ts'
 
@@ -14,14 +15,6 @@ const EVERY_MS = 1_000
 
 /** The server needs a moment to see that the dead worker's questions are nobody's: it would answer them once more. */
 const PARTING_MS = 250
-
-/** Who a worker's death is blamed on, as far as that can be told. */
-export interface Culprit {
-  module: string | undefined
-  method: string | undefined
-  /** It cannot have been another one, or it was nobody at all. */
-  certain: boolean
-}
 
 export class Keeper {
   readonly #js: JetStream

@@ -4,21 +4,12 @@
  * N2. A limit counts the calls under way, and the time since the last start, for each of its keys.
  * N3. Lanes take turns: a long one does not keep the others waiting.
  */
-import type { QueueLimits } from './policy.ts'
+import type { LaneInfo, QueueLimits } from './contract.ts'
 
 /** What may wait in a lane. */
 export interface Waiting {
   readonly lane: string
   readonly limit: string
-}
-
-/** A lane as people see it. */
-export interface LaneInfo {
-  lane: string
-  waiting: number
-  running: number
-  /** Epoch ms: a failed call holds it until then. */
-  heldUntil: number | undefined
 }
 
 interface Lane<T> {

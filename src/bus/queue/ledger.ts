@@ -3,40 +3,23 @@
  * G1. A record is created once, whoever is first; from then on only who holds the call writes it.
  * G2. A call that was given no id has a record from its first failure or redelivery on: the ordinary call costs no write.
  */
-import { CageError, type ErrorBody } from '../../errors.ts'
+import { CageError } from '../../errors.ts'
 import { isCode, type JetStream } from '../jetstream.ts'
 import { decodeResult, encodeResult } from '../wire.ts'
-import { type Failure, STREAMS, tokenOf } from './message.ts'
+import type { CallStatus } from './contract.ts'
+import { STREAMS, tokenOf } from './message.ts'
 
-export type CallState = 'waiting' | 'running' | 'delayed' | 'done' | 'dead' | 'cancelled'
-
-export interface CallRecord {
-  id: string
-  queue: string
-  /** `cage.module.method` */
-  target: string
-  state: CallState
-  /** Of the message that stands for the call. */
+/** What the ledger has of a call. */
+export interface CallRecord extends CallStatus {
+  /** Of the message that stands for the call; ANY_SEQ before it is known. */
   seq: number
   moves: number
-  /** Runs that ended in an error. */
-  attempts: number
-  /** Runs that ended with their worker. */
-  crashes: number
   /** Runs after a redelivery that nobody is to blame for. */
   reruns: number
-  /** Epoch ms, like the others. */
-  enqueuedAt: number
-  changedAt: number
-  dueAt?: number | undefined
-  expiresAt?: number | undefined
-  /** Of the last failure. */
-  error?: ErrorBody | undefined
-  failures?: Failure[] | undefined
-  result?: unknown
-  /** The result was too large to be kept, or cannot be. */
-  resultOmitted?: boolean | undefined
 }
+
+/** The first message with the record's `moves` stands for the call. */
+export const ANY_SEQ = 0
 
 /** A result that takes more is not kept. */
 const MAX_RESULT_BYTES = 65_536
@@ -52,12 +35,12 @@ export class Ledger {
   }
 
   async get(id: string): Promise<CallRecord | undefined> {
-    return (await this.#find(id))?.record
+    return this.#find(id)
   }
 
   /** The same for who holds the call: waits for a bus that is away. */
   async getHeld(id: string): Promise<CallRecord | undefined> {
-    return (await this.#find(id, Date.now() + PATIENCE_MS))?.record
+    return this.#find(id, Date.now() + PATIENCE_MS)
   }
 
   /** Writes the first record of an id; resolves with the one that is there already, if so (G1). */
@@ -78,24 +61,10 @@ export class Ledger {
     await this.#write(record, { patient: true })
   }
 
-  /** The record of a call that is moved, and its revision. */
-  findHeld(id: string): Promise<{ record: CallRecord; revision: number } | undefined> {
-    return this.#find(id, Date.now() + PATIENCE_MS)
-  }
-
-  /** Writes the record unless somebody has done so since `revision`: who is given a call that was moved knows more than who moved it. */
-  async advance(record: CallRecord, revision: number): Promise<void> {
-    try {
-      await this.#write(record, { expectedLast: revision, patient: true })
-    } catch (error) {
-      if (!isCode(error, 'CONFLICT')) throw error
-    }
-  }
-
-  async #find(id: string, deadline?: number): Promise<{ record: CallRecord; revision: number } | undefined> {
-    const message = await this.#js.get(STREAMS.calls, { last_by_subj: `call.${tokenOf(id)}` }, deadline)
+  async #find(id: string, deadline?: number): Promise<CallRecord | undefined> {
+    const message = await this.#js.get(STREAMS.calls, { last_by_subj: `call.${tokenOf(id)}` }, deadline, deadline !== undefined)
     if (message === undefined || message.data.length === 0) return undefined
-    return { record: decodeResult(message.data) as CallRecord, revision: message.seq } // only the ledger writes there
+    return decodeResult(message.data) as CallRecord // only the ledger writes there
   }
 
   async #write(record: CallRecord, { expectedLast, patient, deadline = Date.now() + PATIENCE_MS }: WriteOptions): Promise<void> {

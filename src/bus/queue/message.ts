@@ -9,17 +9,7 @@ import { isName } from '../../names.ts'
 import type { RequestInfo } from '../bus.ts'
 import { isCallSubject } from '../subjects.ts'
 import { decodeQuestion, encodeEnvelope } from '../wire.ts'
-
-/** One failed attempt. */
-export interface Failure {
-  /** Epoch ms. */
-  at: number
-  attempt: number
-  code: string
-  message: string
-}
-
-export type Priority = 'high' | 'normal'
+import type { Failure, Priority } from './contract.ts'
 
 /** A queued call as it lies in a stream. */
 export interface QueuedCall {

@@ -2,6 +2,7 @@
  * Mover: brings delayed calls into their queues when they are due. Every copy of every cage has one, and they share the work.
  * M1. The server itself keeps the time: a call that is not yet due is handed back with the delay that is left.
  * M2. A call is published before it is taken out here, under a message id of its own: what dies in between repeats it, and repeats are dropped.
+ * M3. Its record is left alone: whoever runs the call may have written it already.
  */
 import type { Msg } from 'nats'
 import type { Log } from '../../log.ts'
@@ -80,28 +81,26 @@ export class Mover {
       return done()
     }
     const id = call.id ?? idOf(call.queue, delivery.seq, true)
-    const { record, revision = 0 } = (await this.#ledger.findHeld(id)) ?? {}
+    const record = await this.#ledger.getHeld(id)
     if (record && isStale(call, delivery.seq, record)) return done() // cancelled, or went on (M2)
     const leftMs = (call.dueAt ?? 0) - Date.now()
     if (leftMs > 0) {
-      if (record && leftMs > LONGEST_MS) await this.#ledger.advance(record, revision)
+      if (record && leftMs > LONGEST_MS) await this.#ledger.put(record)
       return this.#handBack(msg, Math.min(leftMs, LONGEST_MS))
     }
     const next = { ...call, id, moves: call.moves + 1, dueAt: undefined, enqueuedAt: call.enqueuedAt ?? delivery.time }
     const publish = (): ReturnType<JetStream['publish']> =>
       this.#js.publish(subjectOf('queue', next), encodeCall(next), { msgId: messageId(id, next.moves), deadline: Date.now() + WRITE_MS })
     try {
-      const { seq } = await publish().catch(async (error: unknown) => {
+      await publish().catch(async (error: unknown) => {
         if (!isCode(error, 'UNAVAILABLE')) throw error
         await this.#streams.queue(call.queue) // a first call of this queue, and a delayed one
         return publish()
       })
-      const changes = { state: 'waiting', seq, moves: next.moves, changedAt: Date.now(), dueAt: undefined } as const
-      if (record) await this.#ledger.advance({ ...record, ...changes }, revision)
     } catch (error) {
       if (!isCode(error, 'PAYLOAD_TOO_LARGE')) throw error
       await bury(this.#js, call, id, error) // with what it gains by the move it is too large for the bus
-      if (record) await this.#ledger.advance({ ...record, state: 'dead', changedAt: Date.now(), error: error.toJSON() }, revision)
+      if (record) await this.#ledger.put({ ...record, state: 'dead', changedAt: Date.now(), error: error.toJSON() })
     }
     return done()
   }

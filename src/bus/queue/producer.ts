@@ -6,30 +6,13 @@
  */
 import { CageError } from '../../errors.ts'
 import { isName } from '../../names.ts'
-import type { RequestInfo } from '../bus.ts'
-import { isCode, type JetStream } from '../jetstream.ts'
+import { isCode, type JetStream, type Stored } from '../jetstream.ts'
 import { isCallSubject } from '../subjects.ts'
+import type { EnqueueOptions } from './contract.ts'
 import type { Control } from './control.ts'
-import type { CallRecord, Ledger } from './ledger.ts'
-import { checkId, encodeCall, idOf, messageId, type Priority, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
+import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
+import { checkId, encodeCall, idOf, messageId, type QueuedCall, STREAMS, streamOf, subjectOf } from './message.ts'
 import type { Streams } from './streams.ts'
-
-/** How a call is enqueued. */
-export interface EnqueueOptions {
-  /** Unique for as long as the queue remembers; undefined: the queue gives one. */
-  id?: string | undefined
-  /** Not before so long, ms. */
-  delayMs?: number | undefined
-  /** Dead after so long, ms. Default: as the queue says. */
-  expiresMs?: number | undefined
-  /** Urgent calls have slots of their own. */
-  priority?: Priority | undefined
-  /** What order and limits go by. */
-  key?: string | undefined
-  request: RequestInfo
-  /** Epoch ms: until then the server must have confirmed. */
-  deadline: number
-}
 
 export class Producer {
   readonly #js: JetStream
@@ -53,18 +36,30 @@ export class Producer {
     if (this.#control.of(queue).mode === 'draining')
       throw new CageError('UNAVAILABLE', `queue ${queue} is being drained, it takes no calls`)
     const dueAt = delayMs > 0 ? Date.now() + delayMs : undefined
-    const { queued: _, ...travelling } = request
     const call: QueuedCall = {
-      ...{ queue, cage, module, method, priority, args, request: travelling, id, attempts: 0, moves: 0 },
-      ...{ enqueuedAt: undefined, expiresMs, dueAt, key, failures: [] },
+      queue,
+      cage,
+      module,
+      method,
+      priority,
+      args,
+      request,
+      id,
+      attempts: 0,
+      moves: 0,
+      enqueuedAt: undefined,
+      expiresMs,
+      dueAt,
+      key,
+      failures: [],
     }
     const msgId = id === undefined ? this.#nonce() : messageId(id, 0)
-    const { seq } = await this.#publish(call, msgId, deadline)
-    if (id === undefined && dueAt === undefined) return idOf(queue, seq, false)
-    return this.#record(call, id ?? idOf(queue, seq, true), seq, deadline)
+    const stored = await this.#publish(call, msgId, deadline)
+    if (id === undefined && dueAt === undefined) return idOf(queue, stored.seq, false)
+    return this.#record(call, id ?? idOf(queue, stored.seq, true), stored, deadline)
   }
 
-  async #publish(call: QueuedCall, msgId: string, deadline: number): Promise<{ seq: number }> {
+  async #publish(call: QueuedCall, msgId: string, deadline: number): Promise<Stored> {
     const { queue, dueAt } = call
     const subject = subjectOf(dueAt === undefined ? 'queue' : 'delayed', call)
     const data = encodeCall(call)
@@ -85,7 +80,7 @@ export class Producer {
   }
 
   /** E2. A call that was stored although its id is taken is deleted again; if that fails, the executor drops it. */
-  async #record(call: QueuedCall, id: string, seq: number, deadline: number): Promise<string> {
+  async #record(call: QueuedCall, id: string, { seq, duplicate }: Stored, deadline: number): Promise<string> {
     const now = Date.now()
     const { queue, cage, module, method, dueAt, expiresMs } = call
     const first: CallRecord = {
@@ -100,12 +95,18 @@ export class Producer {
         await this.#streams.shared(0)
         return this.#ledger.create(first, deadline)
       })
-      if (!there || there.seq === seq) return id
-      if (await this.#isVacant(there)) await this.#ledger.put(first)
-      else await drop()
+      if (!there || (there.seq === seq && !duplicate)) return id
+      const vacant = await this.#isVacant(there)
+      if (vacant || there.seq === ANY_SEQ) {
+        // the id has a new call: its record comes first, or the new message would be taken for what is left of the old one
+        const moves = vacant ? there.moves + 1 : there.moves
+        if (vacant) await this.#ledger.put({ ...first, seq: ANY_SEQ, moves })
+        await this.#publish({ ...call, moves }, messageId(id, moves), deadline)
+      }
+      if (there.seq !== seq && !duplicate) await drop()
       return id
     } catch (error) {
-      if (isCode(error, 'OVERLOADED') && (await drop()))
+      if (isCode(error, 'OVERLOADED') && !duplicate && (await drop()))
         throw new CageError('OVERLOADED', 'the ledger of calls is full', { details: { queue }, cause: error })
       throw unknownEnd(error, queue)
     }
@@ -114,7 +115,7 @@ export class Producer {
   /** Whether an id can be used again: its call was cancelled, or its message was purged. */
   async #isVacant({ id, queue, state, seq, changedAt }: CallRecord): Promise<boolean> {
     if (state === 'cancelled') return true
-    if (state === 'done' || state === 'dead') return false
+    if (state === 'done' || state === 'dead' || seq === ANY_SEQ) return false
     if (await this.#js.get(state === 'delayed' ? STREAMS.delayed : streamOf(queue), { seq })) return false
     return (await this.#ledger.get(id))?.changedAt === changedAt // else it went on meanwhile
   }

@@ -42,7 +42,7 @@ interface Pull {
 export class Puller {
   readonly #options: PullerOptions
   readonly #nc: NatsConnection
-  readonly #inbox = createInbox()
+  #inbox = ''
   readonly #pulls: Pull[] = []
   #subscription: Subscription | undefined
   #timer: NodeJS.Timeout | undefined
@@ -70,11 +70,7 @@ export class Puller {
   async start(): Promise<void> {
     this.#consumer = await this.#options.consumer()
     this.#reconnects = this.#options.connection.reconnects
-    this.#subscription = this.#nc.subscribe(`${this.#inbox}.*`, {
-      callback: (error, msg) => {
-        if (!error) this.#receive(msg)
-      },
-    })
+    this.#subscribe()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.pump()
   }
@@ -104,6 +100,16 @@ export class Puller {
     outbox.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, question, pull.reply)
   }
 
+  /** The capacity has changed: asks for more, or takes back what was asked, since the server forgets questions of an inbox that is gone. */
+  reconsider(): void {
+    if (this.#stopping || this.#options.capacity() >= this.#held + this.#asked) return this.pump()
+    const old = this.#subscription
+    this.#forget(() => true)
+    this.#subscribe()
+    if (old && !this.#nc.isClosed()) void old.drain().catch(() => {}) // the connection has ended, and the subscription with it
+    this.pump()
+  }
+
   /** P3. Resolves when nothing more can arrive. */
   async stop(): Promise<void> {
     if (this.#stopping) return
@@ -112,9 +118,19 @@ export class Puller {
     if (!this.#nc.isClosed()) await this.#subscription?.drain()
   }
 
-  #receive(msg: Msg): void {
+  #subscribe(): void {
+    const inbox = createInbox()
+    this.#inbox = inbox
+    this.#subscription = this.#nc.subscribe(`${inbox}.*`, {
+      callback: (error, msg) => {
+        if (!error) this.#receive(msg, inbox === this.#inbox)
+      },
+    })
+  }
+
+  #receive(msg: Msg, wanted: boolean): void {
     if (!msg.reply) return this.#status(msg)
-    if (this.#stopping) return void this.#options.outbox.publish(msg.reply, NAK)
+    if (this.#stopping || !wanted) return void this.#options.outbox.publish(msg.reply, NAK)
     const [pull] = this.#pulls // the server serves them in their order
     if (pull) {
       this.#asked--

@@ -9,7 +9,8 @@ import type { Connection } from '../connection.ts'
 import { JetStream } from '../jetstream.ts'
 import type { Outbox } from '../outbox.ts'
 import { Admin } from './admin.ts'
-import { type Consumer, SharedConsumer } from './consumer.ts'
+import { SharedConsumer } from './consumer.ts'
+import type { Consumer, EnqueueOptions, QueuePolicy } from './contract.ts'
 import { Control } from './control.ts'
 import type { QueueDeps } from './deps.ts'
 import { HeldTable, sharedHeld } from './held.ts'
@@ -18,8 +19,8 @@ import { Keeper } from './keeper.ts'
 import { Leadership } from './leadership.ts'
 import { Ledger } from './ledger.ts'
 import { Mover } from './mover.ts'
-import { isSequenced, type QueuePolicy } from './policy.ts'
-import { type EnqueueOptions, Producer } from './producer.ts'
+
+import { Producer } from './producer.ts'
 import { SequencedConsumer } from './sequenced.ts'
 import { Solo } from './solo.ts'
 import { type StreamSettings, Streams } from './streams.ts'
@@ -98,4 +99,9 @@ export class Queues {
       throw error
     }
   }
+}
+
+/** Whether one copy hands out all calls of the queue, because their order or number over all copies matters. */
+function isSequenced(policy: QueuePolicy): boolean {
+  return policy.ordered !== undefined || policy.limits !== undefined
 }

@@ -8,12 +8,12 @@
 import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf, isCode } from '../jetstream.ts'
-import { type Consumer, followCancellations } from './consumer.ts'
+import { followCancellations } from './consumer.ts'
+import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { Lanes, type Waiting } from './lanes.ts'
 import { decodeCall, streamOf } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
 import { Puller } from './puller.ts'
 
 /** Calls that are taken ahead (Z1), and what they may take together. */
@@ -81,7 +81,7 @@ export class SequencedConsumer implements Consumer {
 
   reconfigure(): void {
     this.#lanes.setRules(rules(this.#policy()))
-    this.#puller?.pump()
+    this.#puller?.reconsider()
     this.#pump()
   }
 
@@ -93,7 +93,9 @@ export class SequencedConsumer implements Consumer {
     await this.#changing
     const led = this.#puller !== undefined
     await this.#standDown()
-    await this.#subscription?.drain()
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    await subscription?.drain()
     if (led) await this.#deps.streams.deleteConsumer(this.#queue, this.#name).catch(() => {}) // the next one finds that nobody answers
   }
 

@@ -11,7 +11,8 @@
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
-import { filterOf, type Priority, STREAMS, streamOf } from './message.ts'
+import type { Priority } from './contract.ts'
+import { filterOf, STREAMS, streamOf } from './message.ts'
 
 /** Without a sign of life for so long a call is given to another copy; `Keeper` gives one every second. */
 export const ACK_WAIT_MS: number = 5_000
@@ -112,7 +113,7 @@ export class Streams {
     const found: ConsumerInfo[] = []
     for (;;) {
       const question = { offset: found.length }
-      const page = await this.js.api<ConsumerPage>(`CONSUMER.LIST.${stream}`, question, LOOK_MS)
+      const page = await this.js.api<ConsumerPage>(`CONSUMER.LIST.${stream}`, question, Date.now() + LOOK_MS)
       found.push(...(page.consumers ?? []))
       if (found.length >= page.total || !page.consumers?.length) return found
     }

@@ -7,9 +7,9 @@
  */
 import { CageError } from '../../errors.ts'
 import type { Outcome } from '../bus.ts'
-import type { CallRecord } from './ledger.ts'
+import type { QueuePolicy } from './contract.ts'
+import { ANY_SEQ, type CallRecord } from './ledger.ts'
 import type { QueuedCall } from './message.ts'
-import type { QueuePolicy } from './policy.ts'
 
 export type Verdict =
   | { kind: 'done'; result: unknown }
@@ -40,7 +40,8 @@ export function admit(call: QueuedCall, seq: number, expiresAt: number, record: 
 
 /** Whether a message is only what is left of a call that has ended, or has gone on as another message (V3). */
 export function isStale(call: QueuedCall, seq: number, { state, moves, seq: current }: CallRecord): boolean {
-  return state === 'done' || state === 'dead' || state === 'cancelled' || moves > call.moves || (moves === call.moves && current !== seq)
+  if (state === 'done' || state === 'dead' || state === 'cancelled' || moves > call.moves) return true
+  return moves === call.moves && current !== seq && current !== ANY_SEQ
 }
 
 /** Outcomes that are no failed attempts: the method put itself off, was not begun, or its worker ended (V1). */

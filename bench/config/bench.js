@@ -1,0 +1,3 @@
+import { defineCage } from 'menagerie'
+
+export default defineCage({ queues: { bench: { concurrency: 64 } } })
