@@ -38,9 +38,7 @@ export interface ExecutorOptions {
 /** How long a move to another stream is tried, ms, before the message is handed back (X2). */
 const MOVE_MS = 10_000
 const ACK_MS = 30_000
-
-/** A sequenced message that could not be settled is tried again after so long, ms. */
-const AGAIN_MS = 1_000
+const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
 /** A message that was read. */
 interface Taken {
