@@ -17,6 +17,13 @@ const stopping = new AbortController()
 const heartbeat = new Heartbeat(data.heartbeat, (mark, name) => tell({ type: 'mark', mark, name }), data.beatMs)
 let cage: Cage | undefined
 
+const exit = process.exit.bind(process)
+process.exit = (status) => {
+  const culprit = cage?.methodOf(new Error().stack ?? '')
+  if (culprit) heartbeat.blame(heartbeat.markOf(culprit.module, culprit.method))
+  return exit(status)
+}
+
 process.on('unhandledRejection', (reason) => strayError(reason, 'unhandled rejection'))
 process.on('uncaughtException', (error) => strayError(error, 'uncaught exception'))
 
@@ -57,13 +64,13 @@ try {
 async function stop(): Promise<void> {
   stopping.abort()
   await cage?.stop()
-  process.exit(0) // in a worker this ends the thread only
+  exit(0) // in a worker this ends the thread only
 }
 
 function fail(error: unknown): void {
   if (stopping.signal.aborted) return
   log.error({ err: error }, 'the cage cannot go on')
-  process.exit(1)
+  exit(1)
 }
 
 function strayError(error: unknown, message: string): void {

@@ -144,6 +144,18 @@ export class Cage {
     return undefined
   }
 
+  /** The method whose code a stack is in. */
+  methodOf(stack: string): { module: string; method: string } | undefined {
+    const module = this.moduleOf(stack)
+    const file = module === undefined ? undefined : this.#compiled.get(module)?.file
+    if (module === undefined || file === undefined) return undefined
+    const methods = this.#modules.get(module)?.version?.methods
+    const frames = stack.split('\n').filter((line) => line.includes(file))
+    const names = frames.map((line) => /at (?:async )?(?:[\w$]+\.)?([\w$]+) /.exec(line)?.[1] ?? '')
+    const method = names.findLast((name) => methods?.has(name)) // the outermost
+    return method === undefined ? undefined : { module, method }
+  }
+
   #enqueue(change: () => Promise<void>): void {
     this.#changes = this.#changes.then(async () => {
       if (!this.#stopping)

@@ -1,9 +1,11 @@
 /**
  * Heartbeat: what a worker tells the main thread even when it cannot run: memory that both share.
  * H1. `beat` grows while the worker's event loop turns. H2. `mark` is the method that was entered last.
+ * H3. `culprit` is the method that ends the worker by `process.exit()`.
  */
 const BEAT = 0
 const MARK = 1
+const CULPRIT = 2
 
 /** The worker's end. */
 export class Heartbeat {
@@ -35,15 +37,20 @@ export class Heartbeat {
   enter(mark: number): void {
     this.#cells[MARK] = mark
   }
+
+  /** H3. */
+  blame(mark: number): void {
+    Atomics.store(this.#cells, CULPRIT, mark)
+  }
 }
 
 /** Memory for one worker's heartbeat. */
 export function sharedHeartbeat(): SharedArrayBuffer {
-  return new SharedArrayBuffer(8)
+  return new SharedArrayBuffer(12)
 }
 
 /** The main thread's view. */
-export function readHeartbeat(shared: SharedArrayBuffer): { beat: number; mark: number } {
+export function readHeartbeat(shared: SharedArrayBuffer): { beat: number; mark: number; culprit: number } {
   const cells = new Int32Array(shared)
-  return { beat: Atomics.load(cells, BEAT), mark: Atomics.load(cells, MARK) }
+  return { beat: Atomics.load(cells, BEAT), mark: Atomics.load(cells, MARK), culprit: Atomics.load(cells, CULPRIT) }
 }

@@ -84,6 +84,9 @@ export class Root {
       },
       onIsolate: (module, isolate) => void this.#place(cage, entry, module, isolate),
       onDeath: (death) => this.#blame(cage, entry, death),
+      onEnd: () => {
+        if (only !== undefined) entry.threads.get(undefined)?.died(only)
+      },
     })
     entry.threads.set(only, thread)
     await (only === undefined ? this.#supervisor : this.#isolation).keep(thread)
@@ -106,7 +109,6 @@ export class Root {
     const { log } = this.#options
     log.error({ cage, module, method, where: (details as { where?: string }).where }, `${message}, replacing it`)
     if (module === undefined) return
-    if (entry.threads.has(module)) entry.threads.get(undefined)?.died(module)
     const deaths = (entry.deaths.get(module) ?? 0) + 1
     entry.deaths.set(module, deaths)
     if (deaths <= PARDONS || entry.threads.has(module)) return

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
+import type { Culprit } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
 import type { LogLevel } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
@@ -47,11 +48,14 @@ export class ThreadDeath extends CageError {
   /** The module that was running, if that can be told. */
   readonly module: string | undefined
   readonly method: string | undefined
+  /** It was seen at work, not only entered last. */
+  readonly certain: boolean
 
   constructor(message: string, module: string | undefined, method: string | undefined, where: string | undefined) {
     super('INTERNAL', message, { details: { module, method, where } })
     this.module = module
     this.method = method
+    this.certain = where !== undefined
   }
 }
 
@@ -64,6 +68,8 @@ export interface ThreadOptions {
   onReady: () => void
   onIsolate: (module: string, isolate: boolean) => void
   onDeath: (death: ThreadDeath) => void
+  /** It has ended without being asked to. */
+  onEnd: () => void
 }
 
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? '../worker.ts' : '../worker.js', import.meta.url)
@@ -146,9 +152,9 @@ export class CageThread implements Child {
       })
       worker.on('exit', (code) => {
         clearInterval(timer)
-        const { module, method } = death instanceof ThreadDeath ? death : {}
-        void this.#options.keeper.handBack(held, { module, method })
+        void this.#options.keeper.handBack(held, this.#culprit(heartbeat, death))
         if (this.#stopped || (code === 0 && !death)) return resolve()
+        this.#options.onEnd()
         const error = death ?? new Error(`the worker ended with status ${code}`)
         if (error instanceof ThreadDeath) this.#options.onDeath(error)
         reject(error)
@@ -168,6 +174,14 @@ export class CageThread implements Child {
     )
     queueMicrotask(() => void worker.terminate())
     return death
+  }
+
+  /** Who ended the worker, for its queued calls. */
+  #culprit(heartbeat: SharedArrayBuffer, death: Error | undefined): Culprit {
+    if (death instanceof ThreadDeath) return { module: death.module, method: death.method, certain: death.certain }
+    if (this.#stopped) return { module: undefined, method: undefined, certain: true } // we did
+    const [module, method] = this.#marks.get(readHeartbeat(heartbeat).culprit)?.split('.') ?? []
+    return { module, method, certain: module !== undefined }
   }
 
   #marked(heartbeat: SharedArrayBuffer): string[] {

@@ -1,9 +1,11 @@
 /**
  * JetStream's API over our own reply multiplexer: publish with acknowledgement, read, administer (NATS "JetStream wire API reference").
  * L1. A publication is repeated, identically and with the same `Nats-Msg-Id` if it has one, until the server has acknowledged it or the
- *     deadline has come. What is said of a repetition may be about our own first try: `repeated` tells.
+ *     deadline has come. What is said of a repetition may be about our own first try: `repeated` tells. Once it has been sent, only
+ *     DEADLINE_EXCEEDED tells that it was not acknowledged.
  * L2. What is created is read back and compared: servers before 2.12 drop settings that they do not know without a word.
  * L3. An error has a code of ours and the server's own number in `details.errCode`.
+ * It is more than 300 lines because publishing, acknowledging and reading share their ways of asking again.
  */
 import type { ConsumerInfo, Msg, StreamInfo } from 'nats'
 import { CageError, type KnownCode } from '../errors.ts'
@@ -43,6 +45,8 @@ export interface PublishOptions {
   headers?: Readonly<Record<string, string>> | undefined
   /** Epoch ms. */
   deadline: number
+  /** A bus that is away, or has no stream yet, is waited for until the deadline. */
+  patient?: boolean | undefined
 }
 
 /** Nanoseconds in a millisecond: the unit of all durations of the JetStream API. */
@@ -51,6 +55,9 @@ export const NS = 1_000_000
 /** How long one try may take, ms: a server that has just restarted has lost what it was asked before. */
 const TRY_MS = 2_000
 const API_MS = 5_000
+
+/** What a consumer that is to go on waits for: while there is no leader nobody answers, and nobody says so. */
+export const LOOK_MS = 1_000
 const AGAIN_MS = 100
 const ACK = Buffer.from('+ACK')
 
@@ -94,19 +101,21 @@ export class JetStream {
   /** Stores a message (L1). Rejects with OVERLOADED if the stream is full, UNAVAILABLE if there is no stream or no bus, DEADLINE_EXCEEDED. */
   async publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<Stored> {
     const headers = headerBlock(options)
-    for (let sent = false; ; sent = true) {
+    for (let sent = false; ; ) {
       try {
         const msg = await this.#caller.request(subject, data, Math.min(options.deadline, Date.now() + TRY_MS), headers)
         const answer = JSON.parse(msg.string()) as Partial<Stored> & { error?: ApiError }
         if (answer.error) throw apiError(answer.error, subject, sent)
         return { stream: answer.stream ?? '', seq: answer.seq ?? 0, duplicate: answer.duplicate ?? false, repeated: sent }
       } catch (error) {
-        const again = isCode(error, 'UNAVAILABLE') && (sent || IN_PROCESS.includes(errCodeOf(error)))
-        if (!again && !isCode(error, 'DEADLINE_EXCEEDED')) throw error
+        const inProcess = IN_PROCESS.includes(errCodeOf(error))
+        sent ||= inProcess || isCode(error, 'DEADLINE_EXCEEDED')
+        const again = isCode(error, 'DEADLINE_EXCEEDED') || (isCode(error, 'UNAVAILABLE') && (sent || options.patient))
+        if (!again) throw error
         if (Date.now() + AGAIN_MS >= options.deadline)
           // an earlier try may have been stored
           throw sent ? new CageError('DEADLINE_EXCEEDED', `${subject} did not answer in time`, { cause: error }) : error
-        if (again) await pause(AGAIN_MS)
+        if (isCode(error, 'UNAVAILABLE')) await pause(AGAIN_MS)
       }
     }
   }
@@ -143,14 +152,18 @@ export class JetStream {
     return answer
   }
 
-  /** The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none. */
+  /**
+   * The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on; undefined if there is none.
+   * `patient`: a bus that is away or silent is asked again until the deadline (epoch ms).
+   */
   async get(
     stream: string,
     query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
     deadline?: number,
+    patient: boolean = false,
   ): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await this.api<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline)
+      const { message } = await this.#read<{ message: RawMessage }>(`STREAM.MSG.GET.${stream}`, query, deadline, patient)
       return {
         subject: message.subject,
         seq: message.seq,
@@ -178,12 +191,16 @@ export class JetStream {
 
   async streamInfo(name: string, subjectsFilter?: string): Promise<StreamInfo | undefined> {
     return this.#found(
-      this.api<StreamInfo>(`STREAM.INFO.${name}`, subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter }),
+      this.api<StreamInfo>(
+        `STREAM.INFO.${name}`,
+        subjectsFilter === undefined ? undefined : { subjects_filter: subjectsFilter },
+        Date.now() + TRY_MS,
+      ),
     )
   }
 
   async consumerInfo(stream: string, name: string): Promise<ConsumerInfo | undefined> {
-    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`))
+    return this.#found(this.api<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, Date.now() + LOOK_MS))
   }
 
   /** The stream with these settings: created, or changed where it has others (L2). */
@@ -209,6 +226,19 @@ export class JetStream {
     const info = await this.api<ConsumerInfo>(`CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config })
     readBack(`consumer ${stream} ${name}`, config, info.config)
     return info
+  }
+
+  async #read<T>(verb: string, query: object, deadline: number | undefined, patient: boolean): Promise<T> {
+    if (deadline === undefined || !patient) return this.api<T>(verb, query, deadline)
+    for (;;) {
+      try {
+        return await this.api<T>(verb, query, Math.min(deadline, Date.now() + TRY_MS))
+      } catch (error) {
+        const again = isCode(error, 'DEADLINE_EXCEEDED') || isCode(error, 'UNAVAILABLE')
+        if (!again || Date.now() + AGAIN_MS >= deadline) throw error
+        if (isCode(error, 'UNAVAILABLE')) await pause(AGAIN_MS)
+      }
+    }
   }
 
   async #found<T>(asked: Promise<T>): Promise<T | undefined> {
@@ -273,7 +303,12 @@ export interface Delivery {
 
 /** Reads `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, or its longer form with domain and account. */
 export function deliveryOf(msg: Msg): Delivery {
-  const tokens = (msg.reply ?? '').split('.')
+  return ackPlaceOf(msg.reply ?? '')
+}
+
+/** The same for an ack subject by itself. */
+export function ackPlaceOf(ackSubject: string): Delivery {
+  const tokens = ackSubject.split('.')
   const at = tokens.length > 9 ? 4 : 2 // ADR-15: two more tokens at the front
   const time = Number(tokens[at + 5]?.slice(0, -6)) // nanoseconds to milliseconds
   return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }

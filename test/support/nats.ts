@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type ConnectionOptions, connect, type Msg, type NatsConnection } from 'nats'
 import { findNatsServer } from '../../scripts/nats-server.js'
+import { freePort } from './node.ts'
 import { atEnd, type Owner } from './owner.ts'
 import { within } from './wait.ts'
 
@@ -29,6 +30,10 @@ export interface NatsServerOptions {
   port?: number
   /** Default: true. */
   jetStream?: boolean
+  /** Where its streams lie. */
+  storeDir?: string
+  /** Bytes that they may take. */
+  maxStore?: string
 }
 
 /** The program, or an error that says how to get it. */
@@ -42,7 +47,8 @@ export function natsServerBinary(): string {
 export async function startNats(owner: Owner, options: NatsServerOptions = {}): Promise<NatsServer> {
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-nats-'))
   const config = join(dir, 'nats.conf')
-  const jetStream = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(join(dir, 'data'))} }`
+  const { storeDir = join(dir, 'data'), maxStore = '10GB' } = options
+  const jetStream = options.jetStream === false ? '' : `jetstream { store_dir: ${JSON.stringify(storeDir)}, max_file_store: ${maxStore} }`
   writeFileSync(config, `${jetStream}\n${options.config ?? ''}\n`)
   let running = await launch(config, options.port ?? -1)
   const server: NatsServer = {
@@ -73,6 +79,23 @@ export async function startNats(owner: Owner, options: NatsServerOptions = {}): 
     running.kill()
     await running.gone
   }
+}
+
+/** Three servers that are one cluster. Index by index: their URLs, and what ends one. */
+export async function startCluster(
+  owner: Owner,
+): Promise<{ servers: NatsServer[]; urls: string; named(name: string): NatsServer | undefined }> {
+  const ports = await Promise.all(Array.from({ length: 6 }, () => freePort()))
+  const routes = ports.slice(3).map((port) => `"nats://127.0.0.1:${port}"`)
+  const servers = await Promise.all(
+    routes.map((_, i) =>
+      startNats(owner, {
+        port: ports[i] ?? 0,
+        config: `server_name: n${i}\ncluster { name: c, listen: "127.0.0.1:${ports[i + 3]}", routes: [${routes}] }`,
+      }),
+    ),
+  )
+  return { servers, urls: servers.map(({ url }) => url).join(','), named: (name) => servers[Number(name.slice(1))] }
 }
 
 /** A plain nats.js client, closed with its owner. */

@@ -35,12 +35,12 @@ export class SharedConsumer implements Consumer {
   #unlisten: (() => void) | undefined
 
   constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
-    const { js, ledger, held, log } = deps
+    const { js, ledger, held, solo, log } = deps
     this.#deps = deps
     this.#queue = queue
     this.#cage = cage
     this.#policy = policy
-    this.#executor = new Executor({ js, ledger, held, handler, policy, log, sequenced: false, inPlace: () => false })
+    this.#executor = new Executor({ js, ledger, held, solo, handler, policy, log, sequenced: false, inPlace: () => false })
     this.#pullers = PRIORITIES.map((priority) => this.#puller(priority))
   }
 

@@ -106,6 +106,8 @@ export interface CallStatus {
 export interface Culprit {
   module: string | undefined
   method: string | undefined
+  /** It cannot have been another one, or it was nobody at all. */
+  certain: boolean
 }
 
 /** open: as usual. paused: calls are taken in, none is begun. draining: none is taken in, those there are run. */

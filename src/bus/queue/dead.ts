@@ -26,7 +26,8 @@ export async function bury(js: JetStream, call: QueuedCall, id: string, error: C
 
 /** Writes the dead letter of a message that is no call. */
 export async function buryBytes(js: JetStream, subject: string, data: Uint8Array, id: string, error: CageError): Promise<void> {
-  await write(js, `dead.${subject.split('.').slice(1, 5).join('.')}`, [data], id, messageId(id, 0), error)
+  const [, queue = '_', cage = '_', module = '_', method = '_'] = subject.split('.') // it may be anything
+  await write(js, `dead.${queue}.${cage}.${module}.${method}`, [data], id, messageId(id, 0), error)
 }
 
 /** Reads a dead letter. */
@@ -62,7 +63,7 @@ async function write(js: JetStream, subject: string, bodies: Uint8Array[], id: s
   for (const headers of [about, {}]) {
     for (const data of bodies) {
       try {
-        await js.publish(subject, data, { msgId, headers, deadline: Date.now() + WRITE_MS })
+        await js.publish(subject, data, { msgId, headers, deadline: Date.now() + WRITE_MS, patient: true })
         return
       } catch (cause) {
         if (!isCode(cause, 'PAYLOAD_TOO_LARGE')) throw cause

@@ -8,6 +8,7 @@ import type { Control } from './control.ts'
 import type { HeldTable } from './held.ts'
 import type { Leadership } from './leadership.ts'
 import type { Ledger } from './ledger.ts'
+import type { Solo } from './solo.ts'
 import type { Streams } from './streams.ts'
 
 export interface QueueDeps {
@@ -20,6 +21,7 @@ export interface QueueDeps {
   control: Control
   leadership: Leadership
   held: HeldTable
+  solo: Solo
   log: Log
   /** This connection's id. */
   id: string

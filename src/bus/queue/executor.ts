@@ -3,7 +3,9 @@
  * X1. Whatever the verdict, its effect is written before the message is acknowledged, and the acknowledgement is confirmed (double ack): a crash
  *     in between repeats, it never loses.
  * X2. A message that cannot be moved on (stream full, too large) is handed back to the server with a delay instead: it stays where it is.
+ *     A sequenced one stays here: its consumer never gives it out again.
  * X3. Nothing throws out of here.
+ * X4. A message that this copy has settled is not run again, only acknowledged again (settled.ts).
  */
 import type { Msg } from 'nats'
 import { type CageError, toCageError } from '../../errors.ts'
@@ -15,12 +17,15 @@ import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
 import type { CallRecord, Ledger } from './ledger.ts'
 import { decodeCall, encodeCall, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
-import { admit, expiryOf, type Verdict, verdict } from './verdict.ts'
+import { Settled } from './settled.ts'
+import type { Solo } from './solo.ts'
+import { admit, backOffMs, expiryOf, type Verdict, verdict } from './verdict.ts'
 
 export interface ExecutorOptions {
   js: JetStream
   ledger: Ledger
   held: HeldTable
+  solo: Solo
   handler: CallHandler
   policy: () => QueuePolicy
   log: Log
@@ -33,6 +38,7 @@ export interface ExecutorOptions {
 /** How long a move to another stream is tried, ms, before the message is handed back (X2). */
 const MOVE_MS = 10_000
 const ACK_MS = 30_000
+const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
 /** A message that was read. */
 interface Taken {
@@ -43,6 +49,8 @@ interface Taken {
   expiresAt: number
   record: CallRecord | undefined
   crashes: number
+  /** In the table of held messages. */
+  row: number
   onRan: () => void
 }
 
@@ -51,7 +59,7 @@ export class Executor {
   readonly #running = new Map<string, Call>()
   /** Ids of running calls that were cancelled by theirs (`ctx.queues.cancel`). */
   readonly #cancelled = new Set<string>()
-  #alone: Promise<unknown> = Promise.resolve()
+  readonly #settled = new Settled()
 
   constructor(options: ExecutorOptions) {
     this.#options = options
@@ -65,21 +73,18 @@ export class Executor {
     const { held, log } = this.#options
     let row: number | undefined
     try {
+      if (this.#settled.has(delivery)) return await this.#ack({ msg, delivery })
       const taken = this.#read(msg, delivery, onRan)
-      row = held.add({
+      row = taken.row = held.add({
         ackSubject: msg.reply ?? '',
         method: `${taken.call.module}.${taken.call.method}`,
         id: taken.call.id === undefined ? taken.id : encodeURIComponent(taken.id),
       })
       return await this.#process(taken)
     } catch (error) {
-      if (isCode(error, 'INVALID_ARGUMENT') && row === undefined) await this.#buryUnread(msg, delivery, error)
-      else
-        log.error(
-          { err: error, subject: msg.subject, seq: delivery.seq },
-          'a queued call could not be settled, the server gives it out again',
-        )
-      return undefined
+      if (isCode(error, 'INVALID_ARGUMENT') && row === undefined) return await this.#buryUnread(msg, delivery, error)
+      log.error({ err: error, subject: msg.subject, seq: delivery.seq }, 'a queued call could not be settled, it is given out again')
+      return this.#unsettled()
     } finally {
       if (row !== undefined) held.remove(row)
     }
@@ -105,6 +110,7 @@ export class Executor {
       expiresAt: expiryOf(call, delivery.time, this.#options.policy()),
       record: undefined,
       crashes: 0,
+      row: -1,
       onRan,
     }
   }
@@ -112,27 +118,31 @@ export class Executor {
   async #process(taken: Taken): Promise<number | undefined> {
     const { call, delivery, id, expiresAt } = taken
     const recorded = call.id !== undefined || delivery.count > 1 || this.#options.sequenced
-    if (recorded) taken.record = await this.#options.ledger.get(id)
+    if (recorded) taken.record = await this.#options.ledger.getHeld(id)
     const { record } = taken
     taken.crashes = record?.crashes ?? 0
     const admission = admit(call, delivery.seq, expiresAt, record, Date.now())
     if (admission.kind === 'drop') return this.#ack(taken)
     if (admission.kind === 'dead') return this.#conclude(taken, { kind: 'dead', error: admission.error })
-    if (recorded) {
-      if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
-      const again = record?.state === 'running' // its run was begun and has not ended
-      const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
-      if (record) await this.#options.ledger.put(next)
-      else {
-        const other = await this.#options.ledger.create(next)
-        if (other && admit(call, delivery.seq, expiresAt, other, Date.now()).kind === 'drop') return this.#ack(taken)
-      }
-      taken.record = next
+    const end = await this.#options.solo.run(call.module, admission.kind === 'alone', async () =>
+      recorded && !(await this.#begin(taken)) ? undefined : this.#judge(taken),
+    )
+    return end ? this.#conclude(taken, end) : this.#ack(taken)
+  }
+
+  /** Writes down that the call runs, when its turn has come and no sooner; false if it has gone on elsewhere. */
+  async #begin(taken: Taken): Promise<boolean> {
+    const { call, delivery, expiresAt, record } = taken
+    if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
+    const again = record?.state === 'running' // its run was begun and has not ended
+    const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
+    if (record) await this.#options.ledger.put(next)
+    else {
+      const other = await this.#options.ledger.create(next)
+      if (other && admit(call, delivery.seq, expiresAt, other, Date.now()).kind === 'drop') return false
     }
-    if (admission.kind === 'run') return this.#conclude(taken, await this.#judge(taken))
-    const turn = this.#alone.then(async () => this.#conclude(taken, await this.#judge(taken)))
-    this.#alone = turn.catch(() => {}) // the next in line does not care
-    return turn
+    taken.record = next
+    return true
   }
 
   async #judge(taken: Taken): Promise<Verdict> {
@@ -142,7 +152,7 @@ export class Executor {
     return verdict(outcome, call, crashes, expiresAt, this.#options.policy(), Date.now(), Math.random())
   }
 
-  #run({ call, id, expiresAt, onRan }: Taken): Promise<Outcome> {
+  #run({ call, id, expiresAt, row, onRan }: Taken): Promise<Outcome> {
     const { timeoutMs } = this.#options.policy()
     const deadline = Math.min(expiresAt, Date.now() + timeoutMs)
     const { queue, module, method, args } = call
@@ -150,6 +160,7 @@ export class Executor {
     const request: RequestInfo = { id: requestId, traceparent, parameters, queued: { queue, id, attempt: call.attempts + 1 } }
     const arrived: Call = { module, method, args, deadline, timeoutMs, request, oneWay: false }
     this.#running.set(id, arrived)
+    this.#options.held.begin(row)
     return new Promise((resolve) => {
       this.#options.handler.handle(arrived, (outcome) => {
         this.#running.delete(id)
@@ -180,7 +191,12 @@ export class Executor {
     const { code, message } = end.error
     if (end.kind === 'dead') {
       log.error({ ...about, attempts: call.attempts, code, reason: message }, 'queued call is dead')
-      await bury(js, call, id, end.error)
+      try {
+        await bury(js, call, id, end.error)
+      } catch (cause) {
+        log.warn({ err: cause, ...about }, 'a dead call cannot be buried, it waits in its queue')
+        return this.#setAside(taken, backOffMs(Math.max(1, call.attempts), this.#options.policy(), Math.random()), end.error)
+      }
       await this.#note(taken, 'dead', { error: end.error.toJSON() })
       return this.#ack(taken)
     }
@@ -203,14 +219,27 @@ export class Executor {
       const { seq } = await this.#options.js.publish(subjectOf('delayed', next), encodeCall(next), {
         msgId: messageId(id, next.moves),
         deadline: Date.now() + MOVE_MS,
+        patient: true,
       })
       await this.#note(taken, 'delayed', { dueAt, error: error.toJSON(), moves: next.moves, seq })
       return await this.#ack(taken)
     } catch (cause) {
       this.#options.log.warn({ err: cause, queue: call.queue, call: id }, 'a failed call cannot be put aside, it waits in its queue')
-      this.#options.js.post(taken.msg.reply ?? '', `-NAK {"delay":${delayMs * NS}}`) // X2
-      return undefined
+      return this.#setAside(taken, delayMs, error)
     }
+  }
+
+  /** X2. */
+  async #setAside(taken: Taken, delayMs: number, error: CageError): Promise<number | undefined> {
+    const dueAt = Date.now() + delayMs
+    await this.#note(taken, 'delayed', { dueAt, error: error.toJSON() })
+    if (this.#options.sequenced) return dueAt
+    this.#options.js.post(taken.msg.reply ?? '', `-NAK {"delay":${delayMs * NS}}`)
+    return undefined
+  }
+
+  #unsettled(): number | undefined {
+    return this.#options.sequenced ? Date.now() + AGAIN_MS : undefined
   }
 
   #count(call: QueuedCall, error: CageError, counts: boolean): void {
@@ -251,18 +280,20 @@ export class Executor {
 
   async #ack({ msg, delivery }: Pick<Taken, 'msg' | 'delivery'>): Promise<undefined> {
     await this.#options.js.ack(msg.reply ?? '', delivery, Date.now() + ACK_MS)
+    this.#settled.add(delivery)
     return undefined
   }
 
-  async #buryUnread(msg: Msg, delivery: Delivery, error: CageError): Promise<void> {
+  async #buryUnread(msg: Msg, delivery: Delivery, error: CageError): Promise<number | undefined> {
     const { js, log } = this.#options
     try {
       const queue = msg.subject.split('.')[1] ?? ''
       log.error({ subject: msg.subject, seq: delivery.seq, reason: error.message }, 'queued message is no call, it is dead')
       await buryBytes(js, msg.subject, msg.data, idOf(queue, delivery.seq, false), error)
-      await this.#ack({ msg, delivery })
+      return await this.#ack({ msg, delivery })
     } catch (cause) {
-      log.error({ err: toCageError(cause), seq: delivery.seq }, 'a bad message could not be buried, the server gives it out again')
+      log.error({ err: toCageError(cause), seq: delivery.seq }, 'a bad message could not be buried, it is given out again')
+      return this.#unsettled()
     }
   }
 }

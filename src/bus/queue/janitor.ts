@@ -1,16 +1,22 @@
 /**
- * Janitor: buries what would otherwise rest in a queue for ever: expired calls of cages that nobody runs any more.
+ * Janitor: takes away what would otherwise rest in a queue for ever: expired calls of cages that nobody runs any more, messages that are no
+ * calls, and what a killed server has kept of calls that are done (streams.ts, W3).
  * Every copy of every cage has one; they look at different times, and do the same thing twice harmlessly (dead letters are deduplicated).
+ * J1. What cannot be taken away keeps nothing else there.
+ * J2. It looks as soon as it has started, and as soon as the bus is back.
  */
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { bury, buryBytes } from './dead.ts'
-import { decodeCall, idOf, type QueuedCall, streamOf } from './message.ts'
+import { decodeAnyCall, idOf, isQueueSubject, type QueuedCall, STREAMS, streamOf } from './message.ts'
 import type { Streams } from './streams.ts'
 import { expiryOf } from './verdict.ts'
 
 const EVERY_MS = 60_000
+
+/** What was in flight when the bus was lost is settled by then (J2). */
+const AFTER_OUTAGE_MS = 8_000
 
 /** Calls that are looked at in one round: a long queue is gone through round by round. */
 const ROUND = 1_000
@@ -23,7 +29,7 @@ export class Janitor {
   readonly #streams: Streams
   readonly #log: Log
   readonly #expiresMs: (queue: string) => number
-  /** Where the next round goes on, by queue and cage. */
+  /** Where the next round goes on, by subject. */
   readonly #next = new Map<string, number>()
   readonly #everyMs: number
   #timer: NodeJS.Timeout | undefined
@@ -36,15 +42,26 @@ export class Janitor {
     this.#everyMs = everyMs
   }
 
+  /** J2. */
   start(): void {
-    const delayMs = this.#everyMs * (0.5 + Math.random())
-    this.#timer = setTimeout(() => {
+    this.#again(AFTER_OUTAGE_MS * (1 + Math.random()))
+  }
+
+  /** J2. */
+  hurry(): void {
+    if (this.#timer) this.start()
+  }
+
+  #again(delayMs: number): void {
+    clearTimeout(this.#timer)
+    const timer = setTimeout(() => {
       void this.round()
         .catch((error: unknown) => this.#log.debug({ err: error }, 'the queues cannot be looked through, trying again'))
         .finally(() => {
-          if (this.#timer) this.start()
+          if (this.#timer === timer) this.#again(this.#everyMs * (0.5 + Math.random()))
         })
     }, delayMs).unref()
+    this.#timer = timer
   }
 
   stop(): void {
@@ -54,45 +71,57 @@ export class Janitor {
 
   /** Looks through all queues once. */
   async round(): Promise<void> {
+    await this.#try(STREAMS.delayed, () => this.#streams.sweep(STREAMS.delayed))
     for (const queue of await this.#streams.queues()) {
-      for (const cage of await this.#absentCages(queue)) await this.#sweep(queue, cage)
+      await this.#try(streamOf(queue), async () => {
+        await this.#streams.sweep(streamOf(queue))
+        for (const subject of await this.#unserved(queue)) await this.#sweep(queue, subject)
+      })
     }
   }
 
-  /** Cages that have calls in the queue and nobody to run them. */
-  async #absentCages(queue: string): Promise<string[]> {
+  /** J1. */
+  async #try(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.#log.warn({ err: error, what }, 'what rests in a queue cannot be taken away, trying again')
+    }
+  }
+
+  /** Subjects of the queue's calls that nobody asks for: of cages that are not there, or of no shape that a cage asks for. */
+  async #unserved(queue: string): Promise<string[]> {
     const info = await this.#js.streamInfo(streamOf(queue), `queue.${queue}.>`)
-    const cages = new Set(Object.keys(info?.state.subjects ?? {}).map((subject) => subject.split('.')[2] ?? ''))
-    if (cages.size === 0) return []
+    const subjects = Object.keys(info?.state.subjects ?? {})
+    if (subjects.length === 0) return []
     const consumers = await this.#streams.consumers(queue)
     const present = consumers.filter(({ num_waiting, delivered }) => {
       const lastAt = Date.parse(String(delivered.last_active ?? '')) // nats.js's type says number, the server sends a date
       return num_waiting > 0 || Date.now() - lastAt < ABSENT_MS
     })
     const served = new Set(present.map(({ config }) => config.filter_subject?.split('.')[2]))
-    return [...cages].filter((cage) => !served.has(cage))
+    return subjects.filter((subject) => !served.has(subject.split('.')[2]) || !isQueueSubject(subject))
   }
 
-  async #sweep(queue: string, cage: string): Promise<void> {
-    const place = `${queue} ${cage}`
-    let seq = this.#next.get(place) ?? 1
+  async #sweep(queue: string, subject: string): Promise<void> {
+    let seq = this.#next.get(subject) ?? 1
     for (let looked = 0; looked < ROUND; looked++) {
-      const message = await this.#js.get(streamOf(queue), { seq, next_by_subj: `queue.${queue}.${cage}.>` })
+      const message = await this.#js.get(streamOf(queue), { seq, next_by_subj: subject })
       if (!message) {
-        this.#next.delete(place)
+        this.#next.delete(subject)
         return
       }
       seq = message.seq + 1
-      await this.#inspect(queue, message)
+      await this.#try(`${subject} ${message.seq}`, () => this.#inspect(queue, message))
     }
-    this.#next.set(place, seq)
+    this.#next.set(subject, seq)
   }
 
   async #inspect(queue: string, message: StoredMessage): Promise<void> {
     const { subject, data, time, headers, seq } = message
     let call: QueuedCall
     try {
-      call = decodeCall({ subject, data, time, header: (name) => headerOf(headers, name) })
+      call = decodeAnyCall({ subject, data, time, header: (name) => headerOf(headers, name) })
     } catch (error) {
       if (!isCode(error, 'INVALID_ARGUMENT')) throw error
       await buryBytes(this.#js, subject, data, idOf(queue, seq, false), error)

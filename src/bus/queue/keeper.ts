@@ -2,10 +2,11 @@
  * Keeper: keeps the calls alive that workers hold, from a thread that runs no user code: a method may keep its worker busy for as long as
  * the stall watch lets it.
  * K1. Whatever is in a table gets a sign of life (`+WPI`) every second.
- * K2. When a worker dies its calls are handed back at once. Those of the method that is to blame are noted as crashed first.
+ * K2. When a worker dies its calls are handed back at once. Those of the method that is to blame are noted as crashed first, for good only if
+ *     there was one alone; the others are noted as free of it, if that is certain.
  */
 import type { Log } from '../../log.ts'
-import { type JetStream, NS } from '../jetstream.ts'
+import { ackPlaceOf, type JetStream, NS } from '../jetstream.ts'
 import type { Culprit } from './contract.ts'
 import { type HeldMessage, readHeld } from './held.ts'
 import { type CallRecord, Ledger } from './ledger.ts'
@@ -33,14 +34,18 @@ export class Keeper {
 
   /** The table's worker has ended (K2). */
   async handBack(table: SharedArrayBuffer, culprit: Culprit): Promise<void> {
-    for (const message of readHeld(table)) {
+    const held = readHeld(table)
+    const blamed = held.filter((message) => message.begun && isBlamed(message, culprit))
+    const handed = held.map(async (message) => {
       try {
-        if (isBlamed(message, culprit)) await this.#blame(message)
+        if (blamed.includes(message)) await this.#blame(message, blamed.length === 1)
+        else if (culprit.certain || !message.begun) await this.#absolve(message)
       } catch (error) {
         this.#log.error({ err: error, call: message.id }, 'the crash of a queued call cannot be noted')
       }
       this.#js.post(message.ackSubject, `-NAK {"delay":${PARTING_MS * NS}}`)
-    }
+    })
+    await Promise.all(handed)
   }
 
   close(): void {
@@ -51,12 +56,19 @@ export class Keeper {
     for (const table of this.#tables) for (const { ackSubject } of readHeld(table)) this.#js.post(ackSubject, '+WPI')
   }
 
-  async #blame({ id: encoded, ackSubject, method }: HeldMessage): Promise<void> {
+  /** One of several is a suspect, and is to run alone next time; as one of several again, it counts as run again (verdict.ts, V2). */
+  async #blame({ id: encoded, ackSubject, method }: HeldMessage, alone: boolean): Promise<void> {
     const id = decodeURIComponent(encoded)
-    const record = (await this.#ledger.get(id)) ?? firstRecord(id, ackSubject, method)
-    const crashes = record.crashes + 1
-    await this.#ledger.put({ ...record, crashes, changedAt: Date.now() })
-    this.#log.warn({ call: id, method, crashes }, 'queued call has ended with its worker')
+    const record = (await this.#ledger.getHeld(id)) ?? firstRecord(id, ackSubject, method)
+    const crashes = alone ? record.crashes + 1 : Math.max(record.crashes, 1)
+    const state = crashes > record.crashes ? 'waiting' : record.state
+    await this.#ledger.put({ ...record, state, crashes, changedAt: Date.now() })
+    this.#log.warn({ call: id, method, crashes, alone }, 'queued call has ended with its worker')
+  }
+
+  async #absolve({ id: encoded }: HeldMessage): Promise<void> {
+    const record = await this.#ledger.getHeld(decodeURIComponent(encoded))
+    if (record?.state === 'running') await this.#ledger.put({ ...record, state: 'waiting', changedAt: Date.now() })
   }
 }
 
@@ -68,7 +80,7 @@ function isBlamed({ method }: HeldMessage, culprit: Culprit): boolean {
 /** Of a call that had no record: an ordinary one, at its first delivery. The executor fills in the rest when it runs it again. */
 function firstRecord(id: string, ackSubject: string, method: string): CallRecord {
   const now = Date.now()
-  const seq = Number(ackSubject.split('.').at(-4))
+  const { seq } = ackPlaceOf(ackSubject)
   const queue = id.split(':')[0] ?? ''
   return { id, queue, target: method, state: 'running', seq, moves: 0, attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now }
 }

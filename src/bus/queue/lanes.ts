@@ -60,6 +60,13 @@ export class Lanes<T extends Waiting> {
     return undefined
   }
 
+  /** Forgets what has not begun, and returns how much that was. */
+  clear(): number {
+    let cleared = 0
+    for (const lane of this.#lanes.values()) cleared += lane.items.splice(0).length
+    return cleared
+  }
+
   /** A call has ended; `againAt` (epoch ms): it is to be tried again, before all others of its lane. */
   ended(item: T, againAt?: number): void {
     const lane = this.#laneOf(item.lane)

@@ -24,8 +24,8 @@ export const ANY_SEQ = 0
 /** A result that takes more is not kept. */
 const MAX_RESULT_BYTES = 65_536
 
-/** How long the ledger tries to write, ms: what it writes must not be lost to a restart of the server. */
-const WRITE_MS = 30_000
+/** How long the ledger tries, ms: what a held call needs of it must not be lost to a restart of the server. */
+const PATIENCE_MS = 30_000
 
 export class Ledger {
   readonly #js: JetStream
@@ -35,15 +35,18 @@ export class Ledger {
   }
 
   async get(id: string): Promise<CallRecord | undefined> {
-    const message = await this.#js.get(STREAMS.calls, { last_by_subj: `call.${tokenOf(id)}` })
-    if (message === undefined || message.data.length === 0) return undefined
-    return decodeResult(message.data) as CallRecord // only the ledger writes there
+    return this.#find(id)
+  }
+
+  /** The same for who holds the call: waits for a bus that is away. */
+  async getHeld(id: string): Promise<CallRecord | undefined> {
+    return this.#find(id, Date.now() + PATIENCE_MS)
   }
 
   /** Writes the first record of an id; resolves with the one that is there already, if so (G1). */
-  async create(record: CallRecord): Promise<CallRecord | undefined> {
+  async create(record: CallRecord, deadline?: number): Promise<CallRecord | undefined> {
     try {
-      await this.#write(record, 0)
+      await this.#write(record, { expectedLast: 0, deadline })
       return undefined
     } catch (error) {
       if (!isCode(error, 'CONFLICT')) throw error
@@ -53,13 +56,26 @@ export class Ledger {
     }
   }
 
+  /** Writes the record as it is now; waits for a bus that is away. */
   async put(record: CallRecord): Promise<void> {
-    await this.#write(record)
+    await this.#write(record, { patient: true })
   }
 
-  async #write(record: CallRecord, expectedLast?: number): Promise<void> {
-    await this.#js.publish(`call.${tokenOf(record.id)}`, encode(record), { expectedLast, deadline: Date.now() + WRITE_MS })
+  async #find(id: string, deadline?: number): Promise<CallRecord | undefined> {
+    const message = await this.#js.get(STREAMS.calls, { last_by_subj: `call.${tokenOf(id)}` }, deadline, deadline !== undefined)
+    if (message === undefined || message.data.length === 0) return undefined
+    return decodeResult(message.data) as CallRecord // only the ledger writes there
   }
+
+  async #write(record: CallRecord, { expectedLast, patient, deadline = Date.now() + PATIENCE_MS }: WriteOptions): Promise<void> {
+    await this.#js.publish(`call.${tokenOf(record.id)}`, encode(record), { expectedLast, patient, deadline })
+  }
+}
+
+interface WriteOptions {
+  expectedLast?: number
+  patient?: boolean
+  deadline?: number | undefined
 }
 
 function encode(record: CallRecord): Uint8Array {

@@ -5,7 +5,9 @@
  * Q3. Each republication (a retry, a snooze, the end of a delay) has a higher `moves`, so that what is left of an older one is known as such.
  */
 import { CageError } from '../../errors.ts'
+import { isName } from '../../names.ts'
 import type { RequestInfo } from '../bus.ts'
+import { isCallSubject } from '../subjects.ts'
 import { decodeQuestion, encodeEnvelope } from '../wire.ts'
 import type { Failure, Priority } from './contract.ts'
 
@@ -54,6 +56,12 @@ export function subjectOf(
   call: Pick<QueuedCall, 'queue' | 'cage' | 'module' | 'method' | 'priority'>,
 ): string {
   return `${place}.${call.queue}.${call.cage}.${call.module}.${call.method}${call.priority === 'high' && place !== 'dead' ? '.high' : ''}`
+}
+
+/** Whether a subject is one that `subjectOf` makes: anybody can publish to others. */
+export function isQueueSubject(subject: string): boolean {
+  const [, queue = '', cage = '', module = '', method = '', suffix, ...more] = subject.split('.')
+  return isName(queue) && isCallSubject(`${cage}.${module}.${method}`) && (suffix === undefined || suffix === 'high') && more.length === 0
 }
 
 /** The calls of a priority that a cage has in a queue, or all of them. */
@@ -142,6 +150,12 @@ export function decodeCall({ subject, data, time, header }: MessageParts): Queue
     key: header('Key'),
     failures: [],
   }
+}
+
+/** The same for messages of any subject, not only of those that cages ask for. */
+export function decodeAnyCall(parts: MessageParts): QueuedCall {
+  if (!isQueueSubject(parts.subject)) throw new CageError('INVALID_ARGUMENT', `${parts.subject} names no call`)
+  return decodeCall(parts)
 }
 
 const NO_REQUEST: RequestInfo = { id: '' }

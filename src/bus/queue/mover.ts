@@ -9,9 +9,9 @@ import type { Log } from '../../log.ts'
 import type { Connection } from '../connection.ts'
 import { deliveryOf, isCode, type JetStream, NS } from '../jetstream.ts'
 import type { Outbox } from '../outbox.ts'
-import { buryBytes } from './dead.ts'
+import { bury, buryBytes } from './dead.ts'
 import type { Ledger } from './ledger.ts'
-import { decodeCall, encodeCall, idOf, messageId, STREAMS, subjectOf } from './message.ts'
+import { decodeAnyCall, encodeCall, idOf, messageId, type QueuedCall, STREAMS, subjectOf } from './message.ts'
 import { Puller } from './puller.ts'
 import type { Streams } from './streams.ts'
 import { isStale } from './verdict.ts'
@@ -32,7 +32,8 @@ export class Mover {
   readonly #log: Log
   readonly #puller: Puller
 
-  constructor(js: JetStream, streams: Streams, ledger: Ledger, connection: Connection, outbox: Outbox, log: Log) {
+  /** `onReconnect` hears that the bus is back. */
+  constructor(js: JetStream, streams: Streams, ledger: Ledger, connection: Connection, outbox: Outbox, log: Log, onReconnect: () => void) {
     this.#js = js
     this.#streams = streams
     this.#ledger = ledger
@@ -44,6 +45,7 @@ export class Mover {
       consumer: () => streams.delayedConsumer(),
       capacity: () => CAPACITY,
       receive: (msg) => void this.#receive(msg).finally(() => this.#puller.release()),
+      onReconnect,
       log,
     })
   }
@@ -69,9 +71,9 @@ export class Mover {
     const delivery = deliveryOf(msg)
     const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
     const done = (): Promise<void> => this.#js.ack(msg.reply ?? '', delivery, Date.now() + WRITE_MS)
-    let call: ReturnType<typeof decodeCall>
+    let call: QueuedCall
     try {
-      call = decodeCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
+      call = decodeAnyCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
     } catch (error) {
       if (!isCode(error, 'INVALID_ARGUMENT')) throw error
       const queue = msg.subject.split('.')[1] ?? ''
@@ -79,7 +81,7 @@ export class Mover {
       return done()
     }
     const id = call.id ?? idOf(call.queue, delivery.seq, true)
-    const record = await this.#ledger.get(id)
+    const record = await this.#ledger.getHeld(id)
     if (record && isStale(call, delivery.seq, record)) return done() // cancelled, or went on (M2)
     const leftMs = (call.dueAt ?? 0) - Date.now()
     if (leftMs > 0) {
@@ -89,11 +91,17 @@ export class Mover {
     const next = { ...call, id, moves: call.moves + 1, dueAt: undefined, enqueuedAt: call.enqueuedAt ?? delivery.time }
     const publish = (): ReturnType<JetStream['publish']> =>
       this.#js.publish(subjectOf('queue', next), encodeCall(next), { msgId: messageId(id, next.moves), deadline: Date.now() + WRITE_MS })
-    await publish().catch(async (error: unknown) => {
-      if (!isCode(error, 'UNAVAILABLE')) throw error
-      await this.#streams.queue(call.queue) // a first call of this queue, and a delayed one
-      return publish()
-    })
+    try {
+      await publish().catch(async (error: unknown) => {
+        if (!isCode(error, 'UNAVAILABLE')) throw error
+        await this.#streams.queue(call.queue) // a first call of this queue, and a delayed one
+        return publish()
+      })
+    } catch (error) {
+      if (!isCode(error, 'PAYLOAD_TOO_LARGE')) throw error
+      await bury(this.#js, call, id, error) // with what it gains by the move it is too large for the bus
+      if (record) await this.#ledger.put({ ...record, state: 'dead', changedAt: Date.now(), error: error.toJSON() })
+    }
     return done()
   }
 

@@ -88,22 +88,28 @@ export class Producer {
       ...{ attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now, dueAt },
       expiresAt: expiresMs === undefined ? undefined : now + expiresMs,
     }
-    const there = await this.#ledger.create(first).catch(async (error: unknown) => {
-      if (!isCode(error, 'UNAVAILABLE') || !this.#js.connected) throw enqueueError(error, queue)
-      await this.#streams.shared(0)
-      return this.#ledger.create(first)
-    })
-    if (!there || (there.seq === seq && !duplicate)) return id
-    const vacant = await this.#isVacant(there)
-    if (vacant || there.seq === ANY_SEQ) {
-      // the id has a new call: its record comes first, or the new message would be taken for what is left of the old one
-      const moves = vacant ? there.moves + 1 : there.moves
-      if (vacant) await this.#ledger.put({ ...first, seq: ANY_SEQ, moves })
-      await this.#publish({ ...call, moves }, messageId(id, moves), deadline)
+    const drop = (): Promise<boolean> => this.#js.delete(dueAt === undefined ? streamOf(queue) : STREAMS.delayed, seq).catch(() => false)
+    try {
+      const there = await this.#ledger.create(first, deadline).catch(async (error: unknown) => {
+        if (!isCode(error, 'UNAVAILABLE') || !this.#js.connected) throw error
+        await this.#streams.shared(0)
+        return this.#ledger.create(first, deadline)
+      })
+      if (!there || (there.seq === seq && !duplicate)) return id
+      const vacant = await this.#isVacant(there)
+      if (vacant || there.seq === ANY_SEQ) {
+        // the id has a new call: its record comes first, or the new message would be taken for what is left of the old one
+        const moves = vacant ? there.moves + 1 : there.moves
+        if (vacant) await this.#ledger.put({ ...first, seq: ANY_SEQ, moves })
+        await this.#publish({ ...call, moves }, messageId(id, moves), deadline)
+      }
+      if (there.seq !== seq && !duplicate) await drop()
+      return id
+    } catch (error) {
+      if (isCode(error, 'OVERLOADED') && !duplicate && (await drop()))
+        throw new CageError('OVERLOADED', 'the ledger of calls is full', { details: { queue }, cause: error })
+      throw unknownEnd(error, queue)
     }
-    if (there.seq !== seq && !duplicate)
-      await this.#js.delete(dueAt === undefined ? streamOf(queue) : STREAMS.delayed, seq).catch(() => false)
-    return id
   }
 
   /** Whether an id can be used again: its call was cancelled, or its message was purged. */
@@ -129,13 +135,14 @@ function check(queue: string, target: string, { id, delayMs = 0, expiresMs, prio
 }
 
 function enqueueError(error: unknown, queue: string): unknown {
-  if (isCode(error, 'DEADLINE_EXCEEDED'))
-    return new CageError(
-      'DEADLINE_EXCEEDED',
-      `the server did not confirm in time that queue ${queue} has the call: repeat it with the same id`,
-      { cause: error },
-    )
+  if (isCode(error, 'DEADLINE_EXCEEDED')) return unknownEnd(error, queue)
   if (isCode(error, 'UNAVAILABLE'))
     return new CageError('UNAVAILABLE', `queue ${queue} cannot be reached: ${error.message}`, { cause: error })
   return error
+}
+
+/** E1. */
+function unknownEnd(error: unknown, queue: string): CageError {
+  const message = `the server did not confirm in time that queue ${queue} has the call: repeat it with the same id`
+  return new CageError('DEADLINE_EXCEEDED', message, { cause: error })
 }

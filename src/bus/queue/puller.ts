@@ -2,7 +2,7 @@
  * Puller: takes messages from a consumer, exactly as many as there are free slots.
  * P1. What is asked for and what is held never exceed the capacity: nothing waits here while another copy is free.
  * P2. A question lives for `PULL_MS`; one that is not answered by then is asked anew: whatever was the matter (409, 503, restart, new leader)
- *     work goes on within 2 s.
+ *     work goes on within 2 s. Where that is in doubt, the consumer is looked for first: nobody answers for one that is not there.
  * P3. stop() takes nothing more: what arrives meanwhile is handed back at once.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats'
@@ -20,6 +20,7 @@ export interface PullerOptions {
   /** How many messages may be held now; 0 while the queue is paused. */
   capacity: () => number
   receive: (msg: Msg) => void
+  onReconnect?: () => void
   log: Log
 }
 
@@ -53,6 +54,7 @@ export class Puller {
   #notBefore = 0
   #pumping = false
   #ensuring = false
+  #unsure = false
   #stopping = false
 
   constructor(options: PullerOptions) {
@@ -87,7 +89,7 @@ export class Puller {
   /** Asks for what is missing: a quarter of the capacity at least, lest every freed slot costs a question of its own. */
   pump(): void {
     const { connection, capacity, outbox, stream } = this.#options
-    if (this.#stopping || this.#ensuring || !connection.connected || Date.now() < this.#notBefore) return
+    if (this.#stopping || this.#ensuring || this.#unsure || !connection.connected || Date.now() < this.#notBefore) return
     const room = capacity()
     const batch = room - this.#held - this.#asked
     if (batch <= 0 || (this.#asked > 0 && batch < room / 4)) return
@@ -156,18 +158,24 @@ export class Puller {
       this.#reconnects = connection.reconnects
       this.#notBefore = now + SETTLE_FIRST_MS
       this.#forget(() => true)
+      this.#unsure = true // a server that is killed may forget its newest consumers
+      this.#options.onReconnect?.()
     }
-    this.#forget((pull) => pull.until < now)
+    if (this.#forget((pull) => pull.until < now)) this.#unsure = true // a consumer that is there says when a question ends
+    if (this.#unsure && connection.connected) void this.#ensure()
     this.pump()
   }
 
-  #forget(test: (pull: Pull) => boolean): void {
+  /** False if there was none. */
+  #forget(test: (pull: Pull) => boolean): boolean {
+    const before = this.#pulls.length
     for (let i = this.#pulls.length - 1; i >= 0; i--) {
       const pull = this.#pulls[i]
       if (!pull || !test(pull)) continue
       this.#asked -= pull.left
       this.#pulls.splice(i, 1)
     }
+    return this.#pulls.length < before
   }
 
   async #ensure(): Promise<void> {
@@ -175,7 +183,9 @@ export class Puller {
     this.#ensuring = true
     try {
       this.#consumer = await this.#options.consumer()
+      this.#unsure = false
     } catch (error) {
+      this.#unsure = true
       this.#options.log.debug({ err: error }, 'the consumer of the queue cannot be had, trying again')
     }
     this.#notBefore = Date.now() + TICK_MS // the tick asks again

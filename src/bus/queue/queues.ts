@@ -22,6 +22,7 @@ import { Mover } from './mover.ts'
 
 import { Producer } from './producer.ts'
 import { SequencedConsumer } from './sequenced.ts'
+import { Solo } from './solo.ts'
 import { type StreamSettings, Streams } from './streams.ts'
 
 export interface QueuesOptions extends StreamSettings {
@@ -51,9 +52,9 @@ export class Queues {
     const leadership = new Leadership(nc, caller, streams)
     const table = options.held ?? sharedHeld()
     if (!options.held) this.#keeper = new Keeper(js, new Set([table]), log)
-    this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), log, id }
+    this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), solo: new Solo(), log, id }
     this.#producer = new Producer(js, streams, ledger, control, () => `${id}.${++this.#nonces}`)
-    this.#mover = new Mover(js, streams, ledger, connection, outbox, log)
+    this.#mover = new Mover(js, streams, ledger, connection, outbox, log, () => this.#afterOutage())
     this.#janitor = new Janitor(js, streams, log, (queue) => this.#policies.get(queue)?.().expiresMs ?? UNKNOWN_QUEUE_EXPIRES_MS)
     this.admin = new Admin(js, streams, ledger, control, leadership)
   }
@@ -80,6 +81,13 @@ export class Queues {
     this.#janitor.stop()
     this.#keeper?.close()
     if (this.#background !== undefined) await this.#mover.stop()
+  }
+
+  #afterOutage(): void {
+    this.#janitor.hurry()
+    this.#deps.control
+      .refresh()
+      .catch((error: unknown) => this.#deps.log.debug({ err: error }, 'what was said of the queues cannot be read'))
   }
 
   async #startBackground(): Promise<void> {

@@ -3,6 +3,7 @@
  * The other copies stand by (leadership.ts).
  * Z1. It takes calls ahead, up to `WINDOW`: a lane that waits keeps no other one waiting.
  * Z2. What it has taken stays its own until it ends or leads no more: order outlives failures, and a new leader begins with the oldest.
+ * Z3. After a reconnect nobody knows what was given out and never came: all that does not run is forgotten, and taken anew from the oldest on.
  */
 import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
@@ -23,6 +24,8 @@ const STAND_BY_MS = 1_000
 
 interface Item extends Waiting {
   msg: Msg
+  seq: number
+  running: boolean
 }
 
 export class SequencedConsumer implements Consumer {
@@ -33,6 +36,9 @@ export class SequencedConsumer implements Consumer {
   readonly #executor: Executor
   readonly #name: string
   readonly #running = new Set<Promise<void>>()
+  /** By sequence: what waits here or runs. */
+  readonly #taken = new Map<number, Item>()
+  #reconnects = 0
   #lanes: Lanes<Item>
   #bytes = 0
   #puller: Puller | undefined
@@ -45,7 +51,7 @@ export class SequencedConsumer implements Consumer {
   #stopping = false
 
   constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
-    const { js, ledger, held, log } = deps
+    const { js, ledger, held, solo, log } = deps
     this.#deps = deps
     this.#queue = queue
     this.#cage = cage
@@ -56,6 +62,7 @@ export class SequencedConsumer implements Consumer {
       js,
       ledger,
       held,
+      solo,
       handler,
       policy,
       log,
@@ -116,13 +123,15 @@ export class SequencedConsumer implements Consumer {
     const { connection, outbox, control, leadership, log } = this.#deps
     this.#lanes = new Lanes(rules(this.#policy()))
     this.#bytes = 0
-    const puller = new Puller({
+    this.#taken.clear()
+    this.#reconnects = connection.reconnects
+    const puller: Puller = new Puller({
       connection,
       outbox,
       stream: streamOf(this.#queue),
       consumer: () => this.#keep(),
       capacity: () => (control.of(this.#queue).mode === 'paused' || this.#bytes > WINDOW_BYTES ? 0 : WINDOW),
-      receive: (msg) => this.#receive(msg),
+      receive: (msg) => this.#receive(puller, msg),
       log,
     })
     this.#puller = puller
@@ -133,6 +142,16 @@ export class SequencedConsumer implements Consumer {
 
   /** Still leading? The consumer that is there, or made again, is ours. */
   async #keep(): Promise<string> {
+    const { reconnects } = this.#deps.connection
+    if (reconnects !== this.#reconnects) {
+      await this.#deps.streams.deleteConsumer(this.#queue, this.#name)
+      for (let left = this.#lanes.clear(); left > 0; left--) this.#puller?.release()
+      const running = [...this.#taken.values()].filter((item) => item.running)
+      this.#taken.clear()
+      for (const item of running) this.#taken.set(item.seq, item)
+      this.#bytes = running.reduce((sum, { msg }) => sum + msg.data.length, 0)
+      this.#reconnects = reconnects
+    }
     if (await this.#deps.streams.ownConsumer(this.#queue, this.#cage, this.#name, WINDOW)) return this.#name
     this.#deps.log.warn({ queue: this.#queue }, 'another copy has taken the queue over')
     this.#changing = this.#standDown().then(() => this.#standByAgain())
@@ -148,9 +167,14 @@ export class SequencedConsumer implements Consumer {
     await Promise.all(this.#running)
   }
 
-  #receive(msg: Msg): void {
+  #receive(puller: Puller, msg: Msg): void {
+    const { seq } = deliveryOf(msg)
+    if (this.#deps.connection.reconnects !== this.#reconnects) return puller.release() // Z3
+    if (this.#taken.has(seq)) return puller.release()
+    const item = { ...placeOf(msg, this.#policy()), msg, seq, running: false }
     this.#bytes += msg.data.length
-    this.#lanes.add({ ...placeOf(msg, this.#policy()), msg })
+    this.#taken.set(seq, item)
+    this.#lanes.add(item)
     this.#pump()
   }
 
@@ -172,9 +196,12 @@ export class SequencedConsumer implements Consumer {
   }
 
   async #run(item: Item, puller: Puller, lanes: Lanes<Item>): Promise<void> {
+    item.running = true
     const againAt = await this.#executor.execute(item.msg, deliveryOf(item.msg), () => {})
+    item.running = false
     lanes.ended(item, againAt)
     if (againAt !== undefined || lanes !== this.#lanes) return
+    this.#taken.delete(item.seq)
     this.#bytes -= item.msg.data.length
     puller.release()
   }

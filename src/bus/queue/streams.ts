@@ -4,9 +4,13 @@
  * W2. The consumer of (queue, cage, priority) is shared by all copies of the cage and named after it. In a sequenced queue it belongs to one
  *     copy, under a name of that copy's own: a work queue refuses a second consumer of the same calls, so whoever has it leads, on one
  *     server and on a cluster.
+ * W3. A server that was killed may still have messages that were acknowledged before (2.9.10: up to a thousand). Its consumers know that these
+ *     are done and give them to nobody; they are deleted here, up to the floor below which everything is acknowledged.
+ * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way and hold
+ *     the floor down, until somebody acknowledges them.
  */
 import type { ConsumerInfo } from 'nats'
-import { isCode, type JetStream, NS, type Wanted } from '../jetstream.ts'
+import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
 import type { Priority } from './contract.ts'
 import { filterOf, STREAMS, streamOf } from './message.ts'
 
@@ -59,6 +63,28 @@ export class Streams {
     return name
   }
 
+  /** Deletes what a stream's consumers have done (W3). */
+  async sweep(stream: string): Promise<void> {
+    for (const info of await this.#consumers(stream)) {
+      const floor = await this.#raiseFloor(info)
+      const first = (await this.js.streamInfo(stream))?.state.first_seq ?? 0
+      if (floor >= first) await this.js.api(`STREAM.PURGE.${stream}`, { filter: info.config.filter_subject, seq: floor + 1 })
+    }
+  }
+
+  /** W4. Acknowledges what lies between the floor and the first message that is there; returns the floor then. */
+  async #raiseFloor({ stream_name: stream, name, config, ack_floor, num_ack_pending, delivered }: ConsumerInfo): Promise<number> {
+    const floor = ack_floor.stream_seq
+    if (num_ack_pending === 0) return floor
+    const next = await this.js.get(stream, { seq: floor + 1, next_by_subj: config.filter_subject ?? '>' })
+    const end = Math.min(next?.seq ?? Number.POSITIVE_INFINITY, delivered.stream_seq + 1, floor + 1 + MOST_PHANTOMS)
+    if (end <= floor + 1) return floor
+    for (let seq = floor + 1; seq < end; seq++) this.js.post(`$JS.ACK.${stream}.${name}.1.${seq}.0.0.0`, '+ACK') // ADR-15
+    const raised = await this.js.consumerInfo(stream, name)
+    if (!raised || raised.ack_floor.stream_seq <= floor) return floor
+    return this.#raiseFloor(raised)
+  }
+
   /** The consumer of one copy; false if another one has it (W2). Its calls are held for as long as it lives. */
   async ownConsumer(queue: string, cage: string, name: string, maxAckPending: number): Promise<boolean> {
     const config = { ...consumer(name, filterOf(queue, cage, 'all')), ack_wait: FOR_EVER_MS * NS, max_ack_pending: maxAckPending }
@@ -79,12 +105,15 @@ export class Streams {
   }
 
   /** All consumers of a queue. */
-  async consumers(queue: string): Promise<ConsumerInfo[]> {
+  consumers(queue: string): Promise<ConsumerInfo[]> {
+    return this.#consumers(streamOf(queue))
+  }
+
+  async #consumers(stream: string): Promise<ConsumerInfo[]> {
     const found: ConsumerInfo[] = []
     for (;;) {
-      const page = await this.js.api<{ total: number; consumers: ConsumerInfo[] | null }>(`CONSUMER.LIST.${streamOf(queue)}`, {
-        offset: found.length,
-      })
+      const question = { offset: found.length }
+      const page = await this.js.api<ConsumerPage>(`CONSUMER.LIST.${stream}`, question, Date.now() + LOOK_MS)
       found.push(...(page.consumers ?? []))
       if (found.length >= page.total || !page.consumers?.length) return found
     }
@@ -116,6 +145,14 @@ export class Streams {
   async #limits(name: string, subject: string, config: Wanted): Promise<void> {
     await this.js.ensureStream({ name, subjects: [subject], ...config, ...this.#replicas })
   }
+}
+
+/** So many missing messages are acknowledged at once (W4). */
+const MOST_PHANTOMS = 1_000
+
+interface ConsumerPage {
+  total: number
+  consumers: ConsumerInfo[] | null
 }
 
 const FOR_EVER_MS = 30 * 86_400_000

@@ -2,6 +2,7 @@
  * Verdict: what becomes of a queued call, before it runs (`admit`) and after (`verdict`). Pure, and the only place that decides it.
  * V1. An attempt is a run that ended in an error. A crash is a run that ended with its worker. A snooze is neither.
  * V2. A call that has crashed its worker twice is not run a third time; one whose process ended in each of `MAX_RERUNS` runs is not run again.
+ *     The end of a worker that somebody else is to blame for does not count. What may be to blame runs alone next time (solo.ts).
  * V3. What is left of a call that has gone on elsewhere (moved, done, cancelled) is dropped.
  */
 import { CageError } from '../../errors.ts'
@@ -33,7 +34,8 @@ export function admit(call: QueuedCall, seq: number, expiresAt: number, record: 
   }
   if (expiresAt <= now)
     return { kind: 'dead', error: new CageError('DEADLINE_EXCEEDED', 'the call expired before it could succeed', { retryable: false }) }
-  return record && record.crashes > 0 ? { kind: 'alone' } : { kind: 'run' }
+  const suspect = record && (record.crashes > 0 || (record.reruns > 0 && record.state === 'running'))
+  return suspect ? { kind: 'alone' } : { kind: 'run' }
 }
 
 /** Whether a message is only what is left of a call that has ended, or has gone on as another message (V3). */

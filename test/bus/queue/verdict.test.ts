@@ -126,7 +126,7 @@ test('admit: a call that has crashed its worker once runs alone, and after the s
 })
 
 test('admit: a call whose process ended in each of many runs is not run again', () => {
-  assert.equal(admit(call(), 7, EXPIRES, record({ state: 'running', reruns: MAX_RERUNS - 1 }), NOW).kind, 'run')
+  assert.equal(admit(call(), 7, EXPIRES, record({ state: 'running', reruns: MAX_RERUNS - 1 }), NOW).kind, 'alone')
   assert.equal(admit(call(), 7, EXPIRES, record({ state: 'running', reruns: MAX_RERUNS }), NOW).kind, 'dead')
 })
 

@@ -1,0 +1,154 @@
+/** Mover, janitor and the list of dead letters: one bad record stops none of them. */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import type { Bus } from '../../src/bus/bus.ts'
+import { Caller } from '../../src/bus/caller.ts'
+import { openConnection } from '../../src/bus/connection.ts'
+import { JetStream } from '../../src/bus/jetstream.ts'
+import { Outbox } from '../../src/bus/outbox.ts'
+import type { QueuePolicy } from '../../src/bus/queue/contract.ts'
+import { Janitor } from '../../src/bus/queue/janitor.ts'
+import { Solo } from '../../src/bus/queue/solo.ts'
+import { Streams } from '../../src/bus/queue/streams.ts'
+import { testBus } from '../support/load.ts'
+import { recordingLog } from '../support/log.ts'
+import { client, startNats } from '../support/nats.ts'
+import { atEnd } from '../support/owner.ts'
+import { each, SOAK } from '../support/queues.ts'
+import { deferred, eventually } from '../support/wait.ts'
+
+const POLICY: QueuePolicy = {
+  concurrency: 16,
+  expiresMs: 3_600_000,
+  timeoutMs: 10_000,
+  backoff: { firstMs: 100, maxMs: 100, factor: 1, jitter: 0 },
+  dedupMs: 3_600_000,
+}
+
+/** Runs the queue `work` of the cage `a` here; `began` hears of each call. */
+async function consume(t: TestContext, bus: Bus, began: (n: unknown) => void): Promise<void> {
+  const handler = {
+    handle: (call: { args: unknown[] }, settle: (outcome: { ok: true; result: unknown }) => void) => {
+      began(call.args[0])
+      settle({ ok: true, result: null })
+    },
+    cancel: () => {},
+  }
+  const consumer = await bus.consume('work', 'a', () => POLICY, handler)
+  atEnd(t, () => consumer.stop())
+}
+
+function enqueue(bus: Bus, args: unknown[], options: object = {}): Promise<string> {
+  return bus.enqueue('work', 'a', 'b', 'c', args, { request: { id: '' }, deadline: Date.now() + 10_000, ...options })
+}
+
+test('mover: messages that are no calls, or too large to be moved, are dead letters and hold up no other', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const begun: unknown[] = []
+  await consume(t, bus, (n) => begun.push(n))
+  const js = (await client(t, server.url)).jetstream()
+  for (let n = 0; n < 300; n++) await js.publish(n % 2 === 0 ? 'delayed.work' : 'delayed.work.a.b.c', n % 2 === 0 ? '[]' : '{')
+  await enqueue(bus, ['x'.repeat(1_048_576 - 130)], { delayMs: 1 })
+  const before = Date.now()
+  await enqueue(bus, ['late'], { delayMs: 500 })
+  await eventually('the good one is run', () => begun.includes('late'))
+  assert.ok(Date.now() - before < 3_000)
+  const left = async (): Promise<number> => (await bus.queues.list()).reduce((sum, { delayed, waiting }) => sum + delayed + waiting, 0)
+  await eventually('nothing is left', async () => (await left()) === 0)
+  let dead = 0
+  for await (const _ of bus.queues.dead()) dead++
+  assert.ok(dead >= 300, `${dead}`)
+})
+
+test('janitor: what expired of a cage that is not there is buried, what names no call too; one that cannot be holds up no other', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const nc = await client(t, server.url)
+  await consume(t, bus, () => {}) // makes the streams, and is another cage
+  const put = (n: number): Promise<string> =>
+    bus.enqueue('work', 'gone', 'b', 'c', [n], { request: { id: '' }, deadline: Date.now() + 10_000, expiresMs: 1 })
+  await put(1)
+  const tooLarge = Buffer.alloc(1_048_576 - 10, '[')
+  nc.publish('queue.work.gone.b.c', tooLarge) // with a dead letter's message id it is larger than the bus's limit
+  await nc.jetstream().publish('queue.work.gone', '[]')
+  await nc.jetstream().publish('queue.work.a.b.c.more', '[]')
+  await put(2)
+  await setTimeout(20)
+  const { log, said } = recordingLog()
+  const connection = await openConnection('test', { servers: [server.url] }, log, new AbortController().signal)
+  atEnd(t, () => connection.nc.close())
+  const js = new JetStream(new Caller(connection, new Outbox(connection.nc)))
+  await new Janitor(js, new Streams(js, {}), log, () => 3_600_000).round()
+  const letters: string[] = []
+  for await (const { target, code } of bus.queues.dead()) letters.push(`${target} ${code}`)
+  assert.equal(letters.filter((letter) => letter === 'gone.b.c UNAVAILABLE').length, 2)
+  assert.equal(letters.filter((letter) => letter.endsWith('INVALID_ARGUMENT')).length, 2)
+  assert.equal((await js.streamInfo('QUEUE_work'))?.state.messages, 1, 'only the one that cannot be buried is left')
+  assert.equal(said.filter(({ level }) => level === 'warn').length, 1)
+})
+
+test('dead letters: a listing has all of them, also where others were deleted between them', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  await consume(t, bus, () => {})
+  const nc = await client(t, server.url)
+  const js = nc.jetstream()
+  await each(0, 3_000, 64, (n) => js.publish('dead.work.a.b.c', `[${n}]`))
+  const jsm = await nc.jetstreamManager()
+  await each(500, 1_500, 64, (seq) => jsm.streams.deleteMessage('DEAD_CALLS', seq))
+  let listed = 0
+  for await (const _ of bus.queues.dead()) listed++
+  assert.equal(listed, 2_000)
+})
+
+test('parked: new calls begin at once beside 10,000 delayed ones', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const startedAt = new Map<unknown, number>()
+  await consume(t, bus, (n) => startedAt.set(n, performance.now()))
+  const measure = async (name: string): Promise<{ p50: number; p99: number }> => {
+    const ms: number[] = []
+    for (let i = 0; i < 500; i++) {
+      const before = performance.now()
+      await enqueue(bus, [`${name}${i}`])
+      await eventually('it begins', () => startedAt.get(`${name}${i}`), 5_000)
+      ms.push((startedAt.get(`${name}${i}`) ?? 0) - before)
+    }
+    ms.sort((a, b) => a - b)
+    return { p50: ms[250] ?? 0, p99: ms[495] ?? 0 }
+  }
+  const alone = await measure('alone')
+  await each(0, 10_000, 64, () => enqueue(bus, ['parked'], { delayMs: 3_600_000 }))
+  const beside = await measure('beside')
+  const text = ({ p50, p99 }: { p50: number; p99: number }): string => `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`
+  t.diagnostic(`publish to start: ${text(alone)}; beside 10,000 parked calls ${text(beside)}`)
+  assert.equal(startedAt.has('parked'), false)
+  if (SOAK) assert.ok(beside.p99 < 20, `${beside.p99} ms`)
+})
+
+test('solo: a suspect waits for the calls of its module, and these for it; others do not', async () => {
+  const solo = new Solo()
+  const order: string[] = []
+  const [first, alone, late] = [deferred<void>(), deferred<void>(), deferred<void>()]
+  const work = (name: string, until: Promise<void>) => async (): Promise<void> => {
+    order.push(`${name} begins`)
+    await until
+    order.push(`${name} ends`)
+  }
+  const runs = [solo.run('m', false, work('first', first.promise)), solo.run('m', true, work('alone', alone.promise))]
+  await setTimeout(5)
+  runs.push(solo.run('m', false, work('late', late.promise)), solo.run('other', false, work('other', late.promise)))
+  await setTimeout(5)
+  assert.deepEqual(order, ['first begins', 'other begins'])
+  first.resolve()
+  await setTimeout(5)
+  alone.resolve()
+  late.resolve()
+  await Promise.all(runs)
+  assert.deepEqual(
+    order.filter((what) => !what.startsWith('other')),
+    ['first begins', 'first ends', 'alone begins', 'alone ends', 'late begins', 'late ends'],
+  )
+})
