@@ -99,7 +99,11 @@ export class Admin implements QueueAdmin {
     }
     if (!(await this.#js.streamInfo(streamOf(queue)))) throw noQueue(queue, await this.#streams.queues())
     const rest = cage === undefined ? '>' : `${cage}.>`
-    return (await purged(streamOf(queue), `queue.${queue}.${rest}`)) + (await purged(STREAMS.delayed, `delayed.${queue}.${rest}`))
+    const waiting = await purged(streamOf(queue), `queue.${queue}.${rest}`)
+    const delayed = await purged(STREAMS.delayed, `delayed.${queue}.${rest}`)
+    const cages = new Set((await this.#streams.consumers(queue)).map(({ config }) => config.filter_subject?.split('.')[2] ?? ''))
+    for (const each of cages) this.#js.post(cancelSubject(each), `purge ${queue}`) // a leading copy has taken calls ahead
+    return waiting + delayed
   }
 
   async status(id: string): Promise<CallStatus | undefined> {

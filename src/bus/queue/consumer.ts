@@ -48,7 +48,7 @@ export class SharedConsumer implements Consumer {
     const { nc, streams, control } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
     await Promise.all(this.#pullers.map((puller) => puller.start()))
-    this.#subscription = followCancellations(nc, this.#cage, this.#executor)
+    this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#executor.cancel(id) })
     this.#unlisten = control.onChange(() => this.reconfigure())
   }
 
@@ -103,12 +103,21 @@ export class SharedConsumer implements Consumer {
   }
 }
 
-/** Calls that are cancelled by their id (`ctx.queues.cancel`). */
-export function followCancellations(nc: QueueDeps['nc'], cage: string, executor: Executor): Subscription {
+/** What is said to all copies of a cage about its queued calls. */
+export interface Orders {
+  /** The call is cancelled (`ctx.queues.cancel`). */
+  cancel(id: string): void
+  /** The queue's waiting calls are deleted. */
+  purge?(queue: string): void
+}
+
+/** Hears what is said: `call <id>` and `purge <queue>`. */
+export function followOrders(nc: QueueDeps['nc'], cage: string, orders: Orders): Subscription {
   return nc.subscribe(cancelSubject(cage), {
     callback: (error, msg) => {
-      const [, id] = error ? [] : (/^call (.+)$/.exec(msg.string()) ?? [])
-      if (id !== undefined) executor.cancel(id)
+      const [, word, name = ''] = error ? [] : (/^(call|purge) (.+)$/.exec(msg.string()) ?? [])
+      if (word === 'call') orders.cancel(name)
+      if (word === 'purge') orders.purge?.(name)
     },
   })
 }

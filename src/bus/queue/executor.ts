@@ -192,7 +192,7 @@ export class Executor {
     if (end.kind === 'dead') {
       log.error({ ...about, attempts: call.attempts, code, reason: message }, 'queued call is dead')
       try {
-        await bury(js, call, id, end.error)
+        await bury(js, { ...call, enqueuedAt: call.enqueuedAt ?? taken.delivery.time }, id, end.error)
       } catch (cause) {
         log.warn({ err: cause, ...about }, 'a dead call cannot be buried, it waits in its queue')
         return this.#setAside(taken, backOffMs(Math.max(1, call.attempts), this.#options.policy(), Math.random()), end.error)

@@ -24,6 +24,9 @@ interface Usage {
   nextAt: number
 }
 
+/** With more keys than this, idle ones are looked for. */
+const MANY_KEYS = 1_000
+
 export class Lanes<T extends Waiting> {
   #rules: { ordered: boolean; limits: Omit<QueueLimits, 'key'> }
   readonly #lanes = new Map<string, Lane<T>>()
@@ -44,6 +47,7 @@ export class Lanes<T extends Waiting> {
   /** The next call that may begin; it counts as under way. */
   take(now: number): T | undefined {
     const { ordered, limits } = this.#rules
+    if (this.#usage.size > MANY_KEYS) this.#forgetIdle(now)
     for (const lane of this.#lanes.values()) {
       const [item] = lane.items
       if (!item || lane.heldUntil > now || (ordered && lane.running > 0)) continue
@@ -58,6 +62,11 @@ export class Lanes<T extends Waiting> {
       return item
     }
     return undefined
+  }
+
+  /** Nothing holds the lane any more: the call that did was cancelled. */
+  release(lane: string): void {
+    this.#laneOf(lane).heldUntil = 0
   }
 
   /** Forgets what has not begun, and returns how much that was. */
@@ -113,6 +122,11 @@ export class Lanes<T extends Waiting> {
       this.#lanes.set(name, lane)
     }
     return lane
+  }
+
+  /** Keys that come once are not remembered for ever. */
+  #forgetIdle(now: number): void {
+    for (const [name, { running, nextAt }] of this.#usage) if (running === 0 && nextAt <= now) this.#usage.delete(name)
   }
 
   #usageOf(name: string): Usage {

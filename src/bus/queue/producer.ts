@@ -33,6 +33,7 @@ export class Producer {
   async enqueue(queue: string, cage: string, module: string, method: string, args: unknown[], options: EnqueueOptions): Promise<string> {
     const { id, delayMs = 0, expiresMs, key, request, deadline, priority = 'normal' } = options
     check(queue, `${cage}.${module}.${method}`, options)
+    await this.#control.follow().catch(() => {}) // without JetStream nothing is stored either
     if (this.#control.of(queue).mode === 'draining')
       throw new CageError('UNAVAILABLE', `queue ${queue} is being drained, it takes no calls`)
     const dueAt = delayMs > 0 ? Date.now() + delayMs : undefined

@@ -110,6 +110,11 @@ export class Puller {
     this.pump()
   }
 
+  /** Has the consumer made sure of again. */
+  renew(): void {
+    void this.#ensure()
+  }
+
   /** P3. Resolves when nothing more can arrive. */
   async stop(): Promise<void> {
     if (this.#stopping) return

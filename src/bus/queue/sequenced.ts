@@ -8,12 +8,12 @@
 import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf, isCode } from '../jetstream.ts'
-import { followCancellations } from './consumer.ts'
+import { followOrders } from './consumer.ts'
 import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { Lanes, type Waiting } from './lanes.ts'
-import { decodeCall, streamOf } from './message.ts'
+import { decodeCall, idOf, type QueuedCall, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
 
 /** Calls that are taken ahead (Z1), and what they may take together. */
@@ -22,7 +22,11 @@ const WINDOW_BYTES = 64 * 2 ** 20
 
 const STAND_BY_MS = 1_000
 
+/** No number of reconnects: the consumer is to be made anew. */
+const NEVER = -1
+
 interface Item extends Waiting {
+  id: string
   msg: Msg
   seq: number
   running: boolean
@@ -74,7 +78,7 @@ export class SequencedConsumer implements Consumer {
   async start(): Promise<void> {
     const { nc, streams, control } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
-    this.#subscription = followCancellations(nc, this.#cage, this.#executor)
+    this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#cancel(id), purge: (queue) => this.#purge(queue) })
     this.#unlisten = control.onChange(() => this.reconfigure())
     await this.#tryToLead()
   }
@@ -158,6 +162,19 @@ export class SequencedConsumer implements Consumer {
     return this.#name
   }
 
+  #cancel(id: string): void {
+    this.#executor.cancel(id)
+    for (const item of this.#taken.values()) if (item.id === id && !item.running) this.#lanes.release(item.lane)
+    this.#pump()
+  }
+
+  /** What was taken ahead may be gone from the stream: a new consumer gives out what is left. */
+  #purge(queue: string): void {
+    if (queue !== this.#queue || !this.#puller) return
+    this.#reconnects = NEVER
+    this.#puller.renew()
+  }
+
   async #standDown(): Promise<void> {
     const puller = this.#puller
     this.#puller = undefined
@@ -171,7 +188,7 @@ export class SequencedConsumer implements Consumer {
     const { seq } = deliveryOf(msg)
     if (this.#deps.connection.reconnects !== this.#reconnects) return puller.release() // Z3
     if (this.#taken.has(seq)) return puller.release()
-    const item = { ...placeOf(msg, this.#policy()), msg, seq, running: false }
+    const item = { ...placeOf(msg, seq, this.#policy()), msg, seq, running: false }
     this.#bytes += msg.data.length
     this.#taken.set(seq, item)
     this.#lanes.add(item)
@@ -207,22 +224,22 @@ export class SequencedConsumer implements Consumer {
   }
 }
 
-/** Where a call waits, and what its limit goes by. */
-function placeOf(msg: Msg, { ordered, limits }: QueuePolicy): Waiting {
-  const [, , , module, method] = msg.subject.split('.')
-  const key = keyOf(msg)
+/** Which call it is, where it waits, and what its limit goes by. */
+function placeOf(msg: Msg, seq: number, { ordered, limits }: QueuePolicy): Waiting & { id: string } {
+  const [, queue = '', , module, method] = msg.subject.split('.')
+  const { key, id = idOf(queue, seq, false) } = namesOf(msg)
   const own = `${msg.reply}` // a call without a key waits for no other
   const limit = limits?.key === 'method' ? `${module}.${method}` : limits?.key === 'key' ? (key ?? own) : ''
   const lane = ordered === 'cage' ? '' : ordered === 'key' ? (key ?? own) : limit
-  return { lane, limit }
+  return { id, lane, limit }
 }
 
-function keyOf(msg: Msg): string | undefined {
+function namesOf(msg: Msg): Partial<Pick<QueuedCall, 'id' | 'key'>> {
   try {
     const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
-    return decodeCall({ subject: msg.subject, data: msg.data, time: 0, header }).key
+    return decodeCall({ subject: msg.subject, data: msg.data, time: 0, header })
   } catch (error) {
-    if (isCode(error, 'INVALID_ARGUMENT')) return undefined // the executor buries it
+    if (isCode(error, 'INVALID_ARGUMENT')) return {} // the executor buries it
     throw error
   }
 }

@@ -18,7 +18,7 @@ export class Solo {
   #line: Promise<unknown> = Promise.resolve()
 
   /** Runs `work` for a module: with others, or alone. */
-  async run<T>(module: string, alone: boolean, work: () => Promise<T>): Promise<T> {
+  run<T>(module: string, alone: boolean, work: () => Promise<T>): Promise<T> {
     let place = this.#places.get(module)
     if (!place) {
       place = { running: 0, alone: undefined, onIdle: [] }

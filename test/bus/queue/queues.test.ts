@@ -355,6 +355,36 @@ test('queue: an ordered queue goes on at another copy when the leading one stops
   )
 })
 
+test('queue: a purge of an ordered queue takes what the leading copy had taken ahead', async (t) => {
+  const [bus, queue] = [await testBus(t, nats.url), fresh()]
+  const gate = deferred<void>()
+  const worker = await work(t, bus, queue, policy({ ordered: 'cage' }), ({ method }) => (method === 'first' ? gate.promise : undefined))
+  await put(bus, queue, 'first')
+  await worker.ran(1)
+  for (let n = 0; n < 5; n++) await put(bus, queue, 'purged')
+  await eventually('all are taken', async () => (await bus.queues.show(queue)).cages[0]?.lanes?.[0]?.waiting === 5)
+  await bus.queues.purge(queue)
+  await put(bus, queue, 'later')
+  gate.resolve()
+  await worker.ran(1, ({ method }) => method === 'later')
+  assert.deepEqual(
+    worker.runs.map(({ method }) => method),
+    ['first', 'later'],
+  )
+})
+
+test('queue: when the failed head of a lane is cancelled, the lane goes on at once', async (t) => {
+  const [bus, queue] = [await testBus(t, nats.url), fresh()]
+  const worker = await work(t, bus, queue, policy({ ordered: 'cage' }), ({ method }) => {
+    if (method === 'bad') throw new CageError('MINE', 'no', { retryAfterMs: 50_000 })
+  })
+  const id = await put(bus, queue, 'bad', [], { id: `bad-${queue}` })
+  await put(bus, queue, 'next')
+  await eventually('it waits', async () => (await bus.queues.status(id))?.state === 'delayed')
+  assert.equal(await bus.queues.cancel(id), true)
+  await worker.ran(1, ({ method }) => method === 'next')
+})
+
 test('queue: a rate limit holds for each key', async (t) => {
   const [bus, queue] = [await testBus(t, nats.url), fresh()]
   const starts: [string, number][] = []
