@@ -8,13 +8,14 @@ import { readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { Root } from './actors/root.ts'
+import { SpareWorker } from './actors/thread.ts'
 import { watch } from './actors/watcher.ts'
-import { ADAPTERS } from './adapters/registry.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
 import { callKeeper } from './bus/callkeeper.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
-import { type ConfigSource, readCageConfig, readNodeConfig } from './config.ts'
+import type { ConfigSource } from './config.ts'
+import { MEMORY_MB } from './defaults.ts'
 import * as door from './index.ts'
 import { type Log, type LogLevel, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
@@ -33,9 +34,11 @@ async function main(): Promise<void> {
   if (parsed.kind === 'version') return void process.stdout.write(`${version}\n`)
   if (parsed.kind === 'mistakes') return refuse([...parsed.mistakes, 'see --help'])
   const { options } = parsed
+  const spare = new SpareWorker(MEMORY_MB)
   const configured = await configure(options)
-  if (Array.isArray(configured)) return refuse(configured)
-  await run(options, configured)
+  if (!Array.isArray(configured)) return await run(options, configured, spare)
+  await spare.stop()
+  refuse(configured)
 }
 
 interface Configured {
@@ -55,6 +58,7 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
   const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
   const cages = new Map<string, CageSettings>()
+  const { readCageConfig, readNodeConfig, ADAPTERS } = await configuration()
   const node = await readNodeConfig(source)
   if (!node.ok) mistakes.push(...node.mistakes)
   for (const cage of options.cages) {
@@ -68,7 +72,7 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   return { source, settings: node.settings, cages }
 }
 
-async function run(options: NodeArguments, { source, settings, cages }: Configured): Promise<void> {
+async function run(options: NodeArguments, { source, settings, cages }: Configured, spare: SpareWorker): Promise<void> {
   const name = options.name ?? settings.name ?? hostname()
   const logLevel: LogLevel = options.logLevel ?? settings.logLevel
   const log = await openLog(logLevel, { node: name })
@@ -94,6 +98,7 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     logLevel,
     bus,
     keeper,
+    spare,
     log,
     onEscalate: (error) => {
       log.fatal({ err: error }, 'a cage cannot be kept up, the node ends')
@@ -143,7 +148,13 @@ async function watchFolders(options: NodeArguments, source: ConfigSource, root: 
   })
 }
 
+/** Loaded late, while the spare worker boots: the schemas take a tenth of a second. */
+async function configuration(): Promise<typeof import('./config.ts') & typeof import('./adapters/registry.ts')> {
+  return { ...(await import('./config.ts')), ...(await import('./adapters/registry.ts')) }
+}
+
 async function reconfigure(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<void> {
+  const { readCageConfig, ADAPTERS } = await configuration()
   for (const cage of options.cages) {
     const read = await readCageConfig(source, cage, ADAPTERS)
     if (read.ok) root.reconfigure(cage, read.settings)

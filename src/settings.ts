@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
 import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
+import { MEMORY_MB } from './defaults.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { EMBEDDED_PORT } from './servers.ts'
 
@@ -147,7 +148,7 @@ export interface CheckedCage extends Omit<CageSettings, 'interfaces' | 'queues'>
 export const cageSchema: z.ZodType<CheckedCage> = z.strictObject({
   timeoutMs: positiveMs.default(10_000),
   stallMs: z.number().min(100).default(5_000),
-  memoryMb: z.number().int().min(16).default(1_024),
+  memoryMb: z.number().int().min(16).default(MEMORY_MB),
   drainMs: positiveMs.default(15_000),
   values: z.record(z.string(), z.unknown()).default({}),
   modules: z.record(z.string(), moduleSchema).default({}),

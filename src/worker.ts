@@ -1,8 +1,9 @@
 /**
  * The worker's entry: one thread, one cage. It introduces bus, adapters and cage to each other.
+ * K0. It boots before it knows what for: the main thread reads the configuration meanwhile, and then says `begin`.
  * K1. What is thrown outside of any call (a timer, an unhandled rejection) is logged with its module where that can be told, and harms nobody.
  */
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
@@ -11,13 +12,21 @@ import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
 import { openLog } from './log.ts'
 
-const data = workerData as WorkerData // made by thread.ts, in this very build
-const log = await openLog(data.logLevel, { node: data.node, cage: data.cage })
 const stopping = new AbortController()
-const heartbeat = new Heartbeat(data.heartbeat, (mark, name) => tell({ type: 'mark', mark, name }), data.beatMs)
+const exit = process.exit.bind(process)
 let cage: Cage | undefined
 
-const exit = process.exit.bind(process)
+const data = await new Promise<WorkerData>((begin) => {
+  parentPort?.on('message', (message: ToWorker) => {
+    if (message.type === 'begin') begin(message.data)
+    else if (message.type === 'reconfigure') cage?.reconfigure(message.settings, message.placement)
+    else if (message.type === 'died') cage?.died(message.module)
+    else void stop()
+  })
+})
+const log = await openLog(data.logLevel, { node: data.node, cage: data.cage })
+const heartbeat = new Heartbeat(data.heartbeat, (mark, name) => tell({ type: 'mark', mark, name }), data.beatMs)
+
 process.exit = (status) => {
   const culprit = cage?.methodOf(new Error().stack ?? '')
   if (culprit) heartbeat.blame(heartbeat.markOf(culprit.module, culprit.method))
@@ -26,12 +35,6 @@ process.exit = (status) => {
 
 process.on('unhandledRejection', (reason) => strayError(reason, 'unhandled rejection'))
 process.on('uncaughtException', (error) => strayError(error, 'uncaught exception'))
-
-parentPort?.on('message', (message: ToWorker) => {
-  if (message.type === 'reconfigure') cage?.reconfigure(message.settings, message.placement)
-  else if (message.type === 'died') cage?.died(message.module)
-  else void stop()
-})
 
 try {
   const bus = await openBus(`${data.node}/${data.cage}`, data.bus, log, stopping.signal, { held: data.held })

@@ -9,7 +9,7 @@ import type { BusOptions } from '../bus/connection.ts'
 import type { Log, LogLevel } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
-import { CageThread, type ThreadDeath } from './thread.ts'
+import { CageThread, type SpareWorker, type ThreadDeath } from './thread.ts'
 
 export interface RootOptions {
   node: string
@@ -19,6 +19,7 @@ export interface RootOptions {
   logLevel: LogLevel
   bus: BusOptions
   keeper: CallKeeper
+  spare: SpareWorker
   log: Log
   /** A cage cannot be kept up (J3). */
   onEscalate: (error: Error) => void
@@ -79,6 +80,7 @@ export class Root {
       }),
       settings: () => entry.settings,
       keeper: this.#options.keeper,
+      spare: this.#options.spare,
       onReady: () => {
         if (only === undefined) onReady(cage)
       },

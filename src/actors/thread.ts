@@ -16,7 +16,7 @@ import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
 import { whereIs } from './stall.ts'
 import type { Child } from './supervisor.ts'
 
-/** What a worker is born with. Plain data. */
+/** What a worker is told when it begins. Plain data. */
 export interface WorkerData {
   node: string
   cage: string
@@ -34,6 +34,7 @@ export interface WorkerData {
 }
 
 export type ToWorker =
+  | { type: 'begin'; data: WorkerData }
   | { type: 'reconfigure'; settings: CageSettings; placement: Placement }
   /** The own worker of an isolated module has ended. */
   | { type: 'died'; module: string }
@@ -64,6 +65,7 @@ export interface ThreadOptions {
   /** Read at each start, so that a restart takes the newest. */
   data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held'>
   keeper: CallKeeper
+  spare: SpareWorker
   settings: () => Pick<CageSettings, 'stallMs' | 'memoryMb' | 'drainMs'>
   onReady: () => void
   onIsolate: (module: string, isolate: boolean) => void
@@ -73,6 +75,35 @@ export interface ThreadOptions {
 }
 
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? '../worker.ts' : '../worker.js', import.meta.url)
+
+function boot(memoryMb: number): Worker {
+  return new Worker(WORKER, { resourceLimits: { maxOldGenerationSizeMb: memoryMb } })
+}
+
+/** A worker that boots while the configuration is still being read: a sixth of a node's start. For the first cage that is content with its memory. */
+export class SpareWorker {
+  readonly #memoryMb: number
+  #worker: Worker | undefined
+
+  constructor(memoryMb: number) {
+    this.#memoryMb = memoryMb
+    this.#worker = boot(memoryMb)
+  }
+
+  /** Gives it away once; ends it if it does not fit. */
+  take(memoryMb: number): Worker | undefined {
+    const worker = this.#worker
+    this.#worker = undefined
+    if (memoryMb === this.#memoryMb) return worker
+    void worker?.terminate()
+    return undefined
+  }
+
+  /** Ends it if nobody has taken it. */
+  async stop(): Promise<void> {
+    await this.#worker?.terminate()
+  }
+}
 
 export class CageThread implements Child {
   readonly id: string
@@ -94,8 +125,9 @@ export class CageThread implements Child {
     const heartbeat = sharedHeartbeat()
     const beatMs = Math.min(250, stallMs / 5)
     const held = this.#options.keeper.table()
-    const workerData: WorkerData = { ...this.#options.data(), heartbeat, beatMs, held }
-    const worker = new Worker(WORKER, { workerData, resourceLimits: { maxOldGenerationSizeMb: memoryMb }, name: this.id })
+    const worker = this.#options.spare.take(memoryMb) ?? boot(memoryMb)
+    const data: WorkerData = { ...this.#options.data(), heartbeat, beatMs, held }
+    worker.postMessage({ type: 'begin', data } satisfies ToWorker)
     this.#worker = worker
     this.#marks = new Map()
     worker.on('message', (message: FromWorker) => this.#receive(message))

@@ -175,7 +175,7 @@ test('bus: the processing time is true, in nanoseconds', async () => {
   assert.equal(num_requests, 4)
   assert.ok(processing_time && processing_time >= 100e6 && processing_time < 1_000e6, `${processing_time} ns`)
   assert.ok(Number.isInteger(processing_time))
-  assert.equal(average_processing_time, Math.round(processing_time / 4))
+  assert.ok(Math.abs((average_processing_time ?? 0) - processing_time / 4) <= 1) // each is rounded by itself
 })
 
 test('bus: one-way calls count like the others', async () => {
