@@ -39,14 +39,22 @@ async function main(words: string[]): Promise<number> {
 }
 
 async function load(): Promise<Command[]> {
-  const [call, queue, status, dead, types] = await Promise.all([
+  const [call, queue, status, dead, schedule, types] = await Promise.all([
     import('./cli/call.ts'),
     import('./cli/queue.ts'),
     import('./cli/status.ts'),
     import('./cli/dead.ts'),
+    import('./cli/schedule.ts'),
     import('./cli/types.ts'),
   ])
-  return [...call.CALL_COMMANDS, ...queue.QUEUE_COMMANDS, ...status.STATUS_COMMANDS, ...dead.DEAD_COMMANDS, ...types.TYPES_COMMANDS]
+  return [
+    ...call.CALL_COMMANDS,
+    ...queue.QUEUE_COMMANDS,
+    ...status.STATUS_COMMANDS,
+    ...dead.DEAD_COMMANDS,
+    ...schedule.SCHEDULE_COMMANDS,
+    ...types.TYPES_COMMANDS,
+  ]
 }
 
 function help(commands: Command[]): string {

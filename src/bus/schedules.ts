@@ -1,8 +1,9 @@
 /** Schedules as engineers ask them: requests and answers in JSON, each answered by one copy of the cage. */
 import { type Msg, type NatsConnection, RequestStrategy } from 'nats'
-import { toCageError } from '../errors.ts'
+import { CageError, toCageError } from '../errors.ts'
 import type { ScheduleInfo, Schedules } from './bus.ts'
 import type { Caller } from './caller.ts'
+import { isCode } from './jetstream.ts'
 import type { Outbox } from './outbox.ts'
 import { errorHeaders } from './server.ts'
 import { ALL_SCHEDULES, scheduleSubject } from './subjects.ts'
@@ -55,7 +56,11 @@ export function busSchedules(nc: NatsConnection, caller: Caller, outbox: Outbox)
   }
 
   async function ask<T>(cage: string, name: string, verb: 'info' | 'run'): Promise<T> {
-    const msg = await caller.request(scheduleSubject(cage, name, verb), NOTHING, Date.now() + ANSWER_MS)
+    const msg = await caller.request(scheduleSubject(cage, name, verb), NOTHING, Date.now() + ANSWER_MS).catch((error: unknown) => {
+      throw isCode(error, 'UNAVAILABLE')
+        ? new CageError('UNAVAILABLE', `no copy of cage ${cage} has a schedule ${name}`, { cause: error })
+        : error
+    })
     return JSON.parse(msg.string()) as T // only schedules answer there
   }
 

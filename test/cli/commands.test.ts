@@ -36,7 +36,10 @@ export async function wait(ctx: Context, ms: number): Promise<void> {
   'config/shop.ts': `
 import { defineCage } from 'menagerie'
 
-export default defineCage({ queues: { calls: {}, paused: {}, drained: {}, purged: {}, found: {}, edited: {}, paced: {}, dropped: {} } })
+export default defineCage({
+  interfaces: { yearly: { kind: 'schedule', cron: '0 0 1 1 *', call: 'mail.list' } },
+  queues: { calls: {}, paused: {}, drained: {}, purged: {}, found: {}, edited: {}, paced: {}, dropped: {} },
+})
 `,
 }
 
@@ -393,4 +396,12 @@ test('cli: every command has a help with an example', async () => {
     )
   assert.match(await output('dead', '--help'), /dead retry/)
   assert.equal((await run('dead')).status, 78)
+})
+
+test('cli: schedules are listed with their next runs, and one is run now', async () => {
+  const [listed] = documents(await output('schedule', 'ls', '--json')) as { cage: string; name: string; next: string }[]
+  assert.deepEqual([listed?.cage, listed?.name, listed?.next.slice(4)], ['shop', 'yearly', '-01-01T00:00:00.000Z'])
+  assert.match(await output('schedule', 'run', 'shop.yearly'), /^schedule:shop\.yearly:now-/)
+  const { status, stderr } = await run('schedule', 'run', 'shop.never')
+  assert.deepEqual([status, stderr.trim()], [1, 'menagerie: UNAVAILABLE: no copy of cage shop has a schedule never'])
 })

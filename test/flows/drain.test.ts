@@ -7,6 +7,7 @@ import { project, startNode } from '../support/node.ts'
 const files = {
   'cages/rolling/worker.js': `
     import { setTimeout } from 'node:timers/promises'
+    export const options = { concurrency: 4_000, maxQueued: 20_000 } // it is about stopping, not about a busy machine
     export async function work(ctx, n) { await setTimeout(5); return n }
     export async function slow(ctx, ms) { ctx.log.info({}, 'slow begins'); await setTimeout(ms); return 'done' }`,
 }

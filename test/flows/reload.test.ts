@@ -7,6 +7,7 @@ import { suite } from '../support/owner.ts'
 import { eventually } from '../support/wait.ts'
 
 const version = (n: number): string => `
+    export const options = { maxQueued: 20_000 } // it is about reloads, not about a busy machine
   import { setTimeout } from 'node:timers/promises'
   import { helper } from './lib/helper.js'
   export async function which() { await setTimeout(2); return ${n} }
