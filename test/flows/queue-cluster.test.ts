@@ -35,9 +35,12 @@ test('cluster: no call is lost when leaders of the queue are killed, and work go
     })
     await setTimeout(500)
     await leader.kill()
-    const electedAt = await eventually('there is a new leader', async () => {
-      const found = named((await info().catch(() => undefined))?.cluster?.leader ?? '')
-      return found && found !== leader ? Date.now() : undefined
+    const electedAt = await eventually('all have leaders', async () => {
+      const { consumers, streams } = set.jsm
+      const asked = [consumers.info('QUEUE_work', 'soak'), streams.info('QUEUE_work'), streams.info('CALLS')]
+      const infos = await Promise.all(asked).catch(() => [])
+      const leaders = infos.map(({ cluster }) => named(cluster?.leader ?? ''))
+      return leaders.length > 0 && leaders.every((found) => found && found !== leader) ? Date.now() : undefined
     })
     const first = await eventually('work resumes', () => set.traces().findLast(({ what, at }) => what === 'end' && at > electedAt + 20))
     resumedMs.push(first.at - electedAt)
@@ -45,7 +48,7 @@ test('cluster: no call is lost when leaders of the queue are killed, and work go
     await Promise.all(load)
     await leader.restart()
   }
-  await set.idle(60_000)
+  await set.idle(150_000) // what a server that was killed has kept of done calls goes with the janitor's next round
   const ends = endsByNumber(set.traces())
   const twice = accepted.filter((n) => (ends.get(n) ?? 0) > 1)
   t.diagnostic(`${accepted.length} calls, ${twice.length} ended twice; after the election work resumed within ${resumedMs.join(' ')} ms`)

@@ -20,6 +20,8 @@ export interface PullerOptions {
   /** How many messages may be held now; 0 while the queue is paused. */
   capacity: () => number
   receive: (msg: Msg) => void
+  /** Nothing is asked for while the consumer is looked for: what it gave out before a reconnect may have been lost, and comes anew. */
+  anew?: boolean
   onReconnect?: () => void
   log: Log
 }
@@ -89,7 +91,9 @@ export class Puller {
   /** Asks for what is missing: a quarter of the capacity at least, lest every freed slot costs a question of its own. */
   pump(): void {
     const { connection, capacity, outbox, stream } = this.#options
-    if (this.#stopping || this.#ensuring || this.#unsure || !connection.connected || Date.now() < this.#notBefore) return
+    // a cluster that elects a leader answers nobody who looks for a consumer, while the consumer itself may be well
+    const barred = this.#options.anew && (this.#ensuring || this.#unsure)
+    if (this.#stopping || barred || !connection.connected || Date.now() < this.#notBefore) return
     const room = capacity()
     const batch = room - this.#held - this.#asked
     if (batch <= 0 || (this.#asked > 0 && batch < room / 4)) return

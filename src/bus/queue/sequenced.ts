@@ -136,6 +136,7 @@ export class SequencedConsumer implements Consumer {
       consumer: () => this.#keep(),
       capacity: () => (control.of(this.#queue).mode === 'paused' || this.#bytes > WINDOW_BYTES ? 0 : WINDOW),
       receive: (msg) => this.#receive(puller, msg),
+      anew: true,
       log,
     })
     this.#puller = puller
