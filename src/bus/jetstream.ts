@@ -120,6 +120,11 @@ export class JetStream {
     }
   }
 
+  /** One try to acknowledge a delivered message; resolves when the server has confirmed it. */
+  ackOnce(subject: string): Promise<unknown> {
+    return this.#caller.request(subject, ACK, Date.now() + TRY_MS)
+  }
+
   /**
    * Acknowledges a delivered message; resolves when the server has confirmed it. Repeated like a publication (L1). If its consumer is gone the
    * message is deleted, which comes to the same in a work queue.

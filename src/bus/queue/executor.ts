@@ -6,20 +6,22 @@
  *     A sequenced one stays here: its consumer never gives it out again.
  * X3. Nothing throws out of here.
  * X4. A message that this copy has settled is not run again, only acknowledged again (settled.ts).
+ * X5. The ordinary call goes through here with as few promises as there are events: it is most of what there is.
  */
 import type { Msg } from 'nats'
 import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import type { Call, CallHandler, Outcome, RequestInfo } from '../bus.ts'
-import { type Delivery, isCode, type JetStream, NS } from '../jetstream.ts'
-import type { CallState, Failure, QueuePolicy } from './contract.ts'
+import type { Call, CallHandler, Outcome } from '../bus.ts'
+import { type Delivery, type JetStream, NS } from '../jetstream.ts'
+import type { CallState, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
 import type { CallRecord, Ledger } from './ledger.ts'
-import { decodeCall, encodeCall, idOf, MAX_FAILURES, messageId, type QueuedCall, subjectOf } from './message.ts'
+import { encodeCall, idOf, messageId, subjectOf } from './message.ts'
 import { Settled } from './settled.ts'
 import type { Solo } from './solo.ts'
-import { admit, backOffMs, expiryOf, type Verdict, verdict } from './verdict.ts'
+import { arrivedCall, countFailure, recordOf, type Taken, take } from './taken.ts'
+import { admit, backOffMs, type Verdict, verdict } from './verdict.ts'
 
 export interface ExecutorOptions {
   js: JetStream
@@ -40,20 +42,6 @@ const MOVE_MS = 10_000
 const ACK_MS = 30_000
 const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
-/** A message that was read. */
-interface Taken {
-  msg: Msg
-  delivery: Delivery
-  call: QueuedCall
-  id: string
-  expiresAt: number
-  record: CallRecord | undefined
-  crashes: number
-  /** In the table of held messages. */
-  row: number
-  onRan: () => void
-}
-
 export class Executor {
   readonly #options: ExecutorOptions
   readonly #running = new Map<string, Call>()
@@ -69,25 +57,21 @@ export class Executor {
    * Runs a message to its end. `onRan` is called as soon as it needs its slot no more: settling is the server's work, not ours. Resolves with
    * the time (epoch ms) at which it is to be run again here, if it is.
    */
-  async execute(msg: Msg, delivery: Delivery, onRan: () => void): Promise<number | undefined> {
-    const { held, log } = this.#options
-    let row: number | undefined
+  execute(msg: Msg, delivery: Delivery, onRan: () => void): Promise<number | undefined> {
+    if (this.#settled.has(delivery)) return this.#guard(undefined, msg, delivery, () => this.#ack({ msg, delivery }))
+    let taken: Taken
     try {
-      if (this.#settled.has(delivery)) return await this.#ack({ msg, delivery })
-      const taken = this.#read(msg, delivery, onRan)
-      row = taken.row = held.add({
-        ackSubject: msg.reply ?? '',
-        method: `${taken.call.module}.${taken.call.method}`,
-        id: taken.call.id === undefined ? taken.id : encodeURIComponent(taken.id),
-      })
-      return await this.#process(taken)
+      taken = take(msg, delivery, this.#options.policy(), onRan)
     } catch (error) {
-      if (isCode(error, 'INVALID_ARGUMENT') && row === undefined) return await this.#buryUnread(msg, delivery, error)
-      log.error({ err: error, subject: msg.subject, seq: delivery.seq }, 'a queued call could not be settled, it is given out again')
-      return this.#unsettled()
-    } finally {
-      if (row !== undefined) held.remove(row)
+      return this.#buryUnread(msg, delivery, toCageError(error))
     }
+    const { call, id } = taken
+    const ackSubject = msg.reply ?? ''
+    const name = call.id === undefined ? id : encodeURIComponent(id)
+    taken.row = this.#options.held.add({ ackSubject, method: `${call.module}.${call.method}`, id: name })
+    const ordinary = call.id === undefined && delivery.count === 1 && !this.#options.sequenced && taken.expiresAt > Date.now()
+    if (ordinary && this.#options.solo.enter(call.module)) return this.#ordinary(taken)
+    return this.#guard(taken, msg, delivery, () => this.#process(taken))
   }
 
   /** Fires the signal of a running call. */
@@ -98,20 +82,42 @@ export class Executor {
     this.#options.handler.cancel(call)
   }
 
-  #read(msg: Msg, delivery: Delivery, onRan: () => void): Taken {
-    const header = (name: string): string | undefined => msg.headers?.get(name) || undefined
-    const call = decodeCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
-    const id = call.id ?? idOf(call.queue, delivery.seq, false)
-    return {
-      msg,
-      delivery,
-      call,
-      id,
-      expiresAt: expiryOf(call, delivery.time, this.#options.policy()),
-      record: undefined,
-      crashes: 0,
-      row: -1,
-      onRan,
+  /** X5: a call without an id, at its first delivery. Nothing is known of it, and nothing is to be written down. */
+  #ordinary(taken: Taken): Promise<number | undefined> {
+    const { msg, delivery, call } = taken
+    const { js, solo, held } = this.#options
+    return new Promise((resolve) => {
+      this.#handle(taken, (outcome) => {
+        solo.leave(call.module)
+        if (outcome.ok) {
+          const settled = (): void => {
+            this.#settled.add(delivery)
+            held.remove(taken.row)
+            resolve(undefined)
+          }
+          js.ackOnce(msg.reply ?? '').then(settled, () => resolve(this.#guard(taken, msg, delivery, () => this.#ack(taken))))
+        } else resolve(this.#guard(taken, msg, delivery, () => this.#conclude(taken, this.#decide(taken, outcome))))
+      })
+    })
+  }
+
+  /** Whatever goes wrong ends here (X3); the message is held no more. */
+  async #guard(
+    taken: Taken | undefined,
+    msg: Msg,
+    delivery: Delivery,
+    work: () => Promise<number | undefined>,
+  ): Promise<number | undefined> {
+    try {
+      return await work()
+    } catch (error) {
+      this.#options.log.error(
+        { err: error, subject: msg.subject, seq: delivery.seq },
+        'a queued call could not be settled, it is given out again',
+      )
+      return this.#unsettled()
+    } finally {
+      if (taken) this.#options.held.remove(taken.row)
     }
   }
 
@@ -135,7 +141,7 @@ export class Executor {
     const { call, delivery, expiresAt, record } = taken
     if (record?.state === 'delayed') Object.assign(call, { attempts: record.attempts, failures: record.failures ?? [] })
     const again = record?.state === 'running' // its run was begun and has not ended
-    const next = this.#record(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
+    const next = recordOf(taken, 'running', { reruns: (record?.reruns ?? 0) + (again ? 1 : 0) })
     if (record) await this.#options.ledger.put(next)
     else {
       const other = await this.#options.ledger.create(next)
@@ -146,27 +152,24 @@ export class Executor {
   }
 
   async #judge(taken: Taken): Promise<Verdict> {
-    const outcome = await this.#run(taken)
+    return this.#decide(taken, await new Promise<Outcome>((resolve) => this.#handle(taken, resolve)))
+  }
+
+  #decide(taken: Taken, outcome: Outcome): Verdict {
     if (this.#cancelled.delete(taken.id) && !outcome.ok) return { kind: 'cancelled' }
     const { call, crashes, expiresAt } = taken
     return verdict(outcome, call, crashes, expiresAt, this.#options.policy(), Date.now(), Math.random())
   }
 
-  #run({ call, id, expiresAt, row, onRan }: Taken): Promise<Outcome> {
-    const { timeoutMs } = this.#options.policy()
-    const deadline = Math.min(expiresAt, Date.now() + timeoutMs)
-    const { queue, module, method, args } = call
-    const { id: requestId, traceparent, parameters } = call.request
-    const request: RequestInfo = { id: requestId, traceparent, parameters, queued: { queue, id, attempt: call.attempts + 1 } }
-    const arrived: Call = { module, method, args, deadline, timeoutMs, request, oneWay: false }
-    this.#running.set(id, arrived)
-    this.#options.held.begin(row)
-    return new Promise((resolve) => {
-      this.#options.handler.handle(arrived, (outcome) => {
-        this.#running.delete(id)
-        onRan()
-        resolve(outcome)
-      })
+  #handle(taken: Taken, settle: (outcome: Outcome) => void): void {
+    const { handler, held, policy } = this.#options
+    const arrived = arrivedCall(taken, policy().timeoutMs, Date.now())
+    this.#running.set(taken.id, arrived)
+    held.begin(taken.row)
+    handler.handle(arrived, (outcome) => {
+      this.#running.delete(taken.id)
+      taken.onRan()
+      settle(outcome)
     })
   }
 
@@ -186,7 +189,7 @@ export class Executor {
     }
     const crashed = end.error.code === 'CRASHED'
     const counts = end.kind === 'dead' ? !crashed : end.counts
-    this.#count(call, end.error, counts)
+    if (counts) countFailure(call, end.error, Date.now())
     if (crashed) taken.crashes++
     const { code, message } = end.error
     if (end.kind === 'dead') {
@@ -242,39 +245,12 @@ export class Executor {
     return this.#options.sequenced ? Date.now() + AGAIN_MS : undefined
   }
 
-  #count(call: QueuedCall, error: CageError, counts: boolean): void {
-    if (!counts) return
-    call.attempts++
-    const failure: Failure = { at: Date.now(), attempt: call.attempts, code: error.code, message: error.message.slice(0, 500) }
-    call.failures = [...call.failures, failure].slice(-MAX_FAILURES)
-  }
-
   /** Writes what has become of the call. A ledger that cannot be written to is told, and stops nothing. */
   async #note(taken: Taken, state: CallState, more: Partial<CallRecord>): Promise<void> {
     try {
-      await this.#options.ledger.put(this.#record(taken, state, more))
+      await this.#options.ledger.put(recordOf(taken, state, more))
     } catch (error) {
       this.#options.log.error({ err: error, call: taken.id, state }, 'the record of a queued call cannot be written')
-    }
-  }
-
-  #record({ call, id, delivery, expiresAt, record, crashes }: Taken, state: CallState, more: Partial<CallRecord>): CallRecord {
-    const { queue, cage, module, method, attempts, moves, failures } = call
-    return {
-      id,
-      queue,
-      target: `${cage}.${module}.${method}`,
-      state,
-      seq: delivery.seq,
-      moves,
-      attempts,
-      crashes,
-      reruns: record?.reruns ?? 0,
-      enqueuedAt: call.enqueuedAt ?? delivery.time,
-      changedAt: Date.now(),
-      expiresAt,
-      failures,
-      ...more,
     }
   }
 

@@ -17,14 +17,31 @@ export class Solo {
   readonly #places = new Map<string, Place>()
   #line: Promise<unknown> = Promise.resolve()
 
+  /** A call of the module begins now, if it need not wait for one that runs alone; then `leave` tells its end. */
+  enter(module: string): boolean {
+    const place = this.#placeOf(module)
+    if (place.alone !== undefined) return false
+    place.running++
+    return true
+  }
+
+  leave(module: string): void {
+    left(this.#placeOf(module))
+  }
+
   /** Runs `work` for a module: with others, or alone. */
   run<T>(module: string, alone: boolean, work: () => Promise<T>): Promise<T> {
+    const place = this.#placeOf(module)
+    return alone ? this.#alone(place, work) : together(place, work)
+  }
+
+  #placeOf(module: string): Place {
     let place = this.#places.get(module)
     if (!place) {
       place = { running: 0, alone: undefined, onIdle: [] }
       this.#places.set(module, place)
     }
-    return alone ? this.#alone(place, work) : together(place, work)
+    return place
   }
 
   async #alone<T>(place: Place, work: () => Promise<T>): Promise<T> {
@@ -54,8 +71,12 @@ async function together<T>(place: Place, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } finally {
-    if (--place.running === 0) for (const resolve of place.onIdle.splice(0)) resolve()
+    left(place)
   }
+}
+
+function left(place: Place): void {
+  if (--place.running === 0) for (const resolve of place.onIdle.splice(0)) resolve()
 }
 
 async function atMost(ms: number, event: Promise<unknown>): Promise<void> {
