@@ -3,7 +3,7 @@
  * calls, and what a killed server has kept of calls that are done (streams.ts, W3).
  * Every copy of every cage has one; they look at different times, and do the same thing twice harmlessly (dead letters are deduplicated).
  * J1. What cannot be taken away keeps nothing else there.
- * J2. It looks as soon as it has started, and as soon as the bus is back.
+ * J2. It looks more often after its start, and when the bus was away.
  */
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
@@ -15,8 +15,9 @@ import { expiryOf } from './verdict.ts'
 
 const EVERY_MS = 60_000
 
-/** What was in flight when the bus was lost is settled by then (J2). */
+/** What was in flight when the bus was lost is mostly settled by the first of these looks, surely by the last (J2). */
 const AFTER_OUTAGE_MS = 8_000
+const LOOKS_AFTER_OUTAGE = 3
 
 /** Calls that are looked at in one round: a long queue is gone through round by round. */
 const ROUND = 1_000
@@ -33,6 +34,7 @@ export class Janitor {
   readonly #next = new Map<string, number>()
   readonly #everyMs: number
   #timer: NodeJS.Timeout | undefined
+  #looksSoon = 0
 
   constructor(js: JetStream, streams: Streams, log: Log, expiresMs: (queue: string) => number, everyMs: number = EVERY_MS) {
     this.#js = js
@@ -44,7 +46,8 @@ export class Janitor {
 
   /** J2. */
   start(): void {
-    this.#again(AFTER_OUTAGE_MS * (1 + Math.random()))
+    this.#looksSoon = LOOKS_AFTER_OUTAGE
+    this.#again()
   }
 
   /** J2. */
@@ -52,13 +55,14 @@ export class Janitor {
     if (this.#timer) this.start()
   }
 
-  #again(delayMs: number): void {
+  #again(): void {
     clearTimeout(this.#timer)
+    const delayMs = this.#looksSoon-- > 0 ? AFTER_OUTAGE_MS * (1 + Math.random()) : this.#everyMs * (0.5 + Math.random())
     const timer = setTimeout(() => {
       void this.round()
         .catch((error: unknown) => this.#log.debug({ err: error }, 'the queues cannot be looked through, trying again'))
         .finally(() => {
-          if (this.#timer === timer) this.#again(this.#everyMs * (0.5 + Math.random()))
+          if (this.#timer === timer) this.#again()
         })
     }, delayMs).unref()
     this.#timer = timer
