@@ -107,7 +107,16 @@ type J = typeof import('./j.ts')`
 })
 
 test('layering: the bus knows no actors and no adapters', () => {
-  const known = isUnder('src/bus', 'src/errors.ts', 'src/log.ts', 'src/ticker.ts', 'src/bag.ts', 'src/names.ts', 'src/json.ts')
+  const known = isUnder(
+    'src/bus',
+    'src/errors.ts',
+    'src/log.ts',
+    'src/ticker.ts',
+    'src/bag.ts',
+    'src/names.ts',
+    'src/json.ts',
+    'src/pause.ts',
+  )
   assert.deepEqual(
     offences(from('src/bus').filter(isOurs), ({ target }) => known(target)),
     [],
@@ -116,7 +125,7 @@ test('layering: the bus knows no actors and no adapters', () => {
 
 test('layering: an adapter knows its contract, errors, names, JSON and the shape of a log, and its own folder', () => {
   const adapters = from('src/adapters').filter(({ file }) => file !== 'src/adapters/registry.ts' && file !== 'src/adapters/drivers.ts')
-  const contract = isUnder('src/adapters/adapter.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts')
+  const contract = isUnder('src/adapters/adapter.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
   const own = ({ file, target }: Import): boolean => dirname(file) !== 'src/adapters' && target.startsWith(`${dirname(file)}/`)
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)
   assert.deepEqual(offences(adapters.filter(isOurs), allowed), [])
@@ -131,7 +140,16 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/settings.ts',
     'src/log.ts',
   )
-  const plain = isUnder('src/actors', 'src/errors.ts', 'src/names.ts', 'src/bag.ts', 'src/ticker.ts', 'src/compile.ts', 'src/stack.ts')
+  const plain = isUnder(
+    'src/actors',
+    'src/errors.ts',
+    'src/names.ts',
+    'src/bag.ts',
+    'src/ticker.ts',
+    'src/pause.ts',
+    'src/compile.ts',
+    'src/stack.ts',
+  )
   const allowed = ({ target, typeOnly }: Import): boolean => plain(target) || (typeOnly && contracts(target))
   assert.deepEqual(offences(from('src/actors').filter(isOurs), allowed), [])
 })

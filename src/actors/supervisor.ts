@@ -4,7 +4,9 @@
  * V2. A running child that dies is restarted as its `restart` says; more than `intensity` deaths in `periodMs` escalate.
  * V3. stop() ends the children in the reverse order of their start; it is idempotent.
  */
+
 import type { Log } from '../log.ts'
+import { pause } from '../pause.ts'
 
 /** One supervised thing. */
 export interface Child {
@@ -129,17 +131,4 @@ async function end(kept: Kept): Promise<void> {
   kept.stopping.abort()
   await kept.child.stop()
   await kept.ended
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(finish, ms)
-    signal.addEventListener('abort', finish, { once: true })
-    function finish(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', finish)
-      resolve()
-    }
-  })
 }

@@ -21,6 +21,7 @@ import {
 } from 'nats'
 import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { pause } from '../pause.ts'
 
 /** How to reach the bus. Paths, not contents, for what lies in files. */
 export interface BusOptions {
@@ -158,18 +159,6 @@ function reason(error: unknown): string {
   if (!(error instanceof NatsError)) return String(error)
   const { message } = error.chainedError ?? error
   return message === error.code ? error.code : `${error.code}: ${message}`
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(finish, ms)
-    signal.addEventListener('abort', finish, { once: true })
-    function finish(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', finish)
-      resolve()
-    }
-  })
 }
 
 async function follow(state: { nc: NatsConnection; connected: boolean; reconnects: number }, log: Log): Promise<void> {

@@ -9,6 +9,7 @@
  */
 import type { ConsumerInfo, Msg, StreamInfo } from 'nats'
 import { CageError, type KnownCode } from '../errors.ts'
+import { pause } from '../pause.ts'
 import type { Caller } from './caller.ts'
 
 /** What the server says of a stored message. */
@@ -333,8 +334,4 @@ function differing(wanted: object, actual: object): string[] {
 function readBack(what: string, wanted: object, actual: object): void {
   const lost = differing(wanted, actual)
   if (lost.length > 0) throw new CageError('UNAVAILABLE', `${what}: this nats-server does not take ${lost.join(', ')}`)
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

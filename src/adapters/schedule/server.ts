@@ -12,6 +12,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { CageError, toCageError } from '../../errors.ts'
+import { pause } from '../../pause.ts'
 import type { InterfaceCallOptions, InterfaceHost, Listener } from '../adapter.ts'
 import type { ScheduleOptions } from './options.ts'
 import { ended, isBusy, type LastRun, type Lease } from './record.ts'
@@ -235,17 +236,4 @@ function aboutCall(requestId: string, tick: string | undefined): Pick<InterfaceC
 function timingText({ cron, everyMs, at, timezone }: ScheduleOptions): string {
   if (everyMs !== undefined) return `every ${everyMs} ms`
   return cron === undefined ? `at ${at}, ${timezone}` : `cron ${cron}, ${timezone}`
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-    if (signal.aborted) end()
-    function end(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-  })
 }

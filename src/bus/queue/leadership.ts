@@ -4,6 +4,7 @@
  * S2. Taking over deletes the old consumer: what the old leader still acknowledges or asks for is refused, and all its calls are given out again.
  */
 import type { NatsConnection } from 'nats'
+import { pause } from '../../pause.ts'
 import type { Caller } from '../caller.ts'
 import { isCode } from '../jetstream.ts'
 import { filterOf } from './message.ts'
@@ -76,7 +77,7 @@ export class Leadership {
           return silences >= PATIENCE
         }
         if (!isCode(error, 'UNAVAILABLE') || !this.#caller.connected) throw error
-        await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS)) // it may be connecting anew
+        await pause(SECOND_LOOK_MS) // it may be connecting anew
       }
     }
     return true

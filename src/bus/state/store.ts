@@ -7,6 +7,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { CageError } from '../../errors.ts'
+import { pause } from '../../pause.ts'
 import type { StateChange, StateStore, StateWrite } from '../bus.ts'
 import { isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { encodeResult } from '../wire.ts'
@@ -196,8 +197,4 @@ function outrun(key: string, tries: number): CageError {
   return new CageError('CONFLICT', `the key ${JSON.stringify(key)} was not written: others were faster, ${tries} times`, {
     retryable: true,
   })
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
