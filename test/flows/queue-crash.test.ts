@@ -92,6 +92,11 @@ async function survive(
       await node.ready
       readyAt = Date.now()
     }
+    const probe = next++ // the backlog may have been done already
+    await eventually('the probe is stored', async () => {
+      await put(set, probe, accepted)
+      return accepted.includes(probe)
+    })
     const first = await eventually('work resumes', () => set.traces().findLast(({ what, at }) => what === 'end' && at > readyAt + 20))
     resumedMs.push(first.at - readyAt)
   }
