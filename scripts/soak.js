@@ -1,6 +1,6 @@
 /**
  * `npm run soak [-- WORD...]`: the scenarios of test/flows/queue-*.test.ts, test/bus/queue-*.test.ts and test/bus/state.test.ts at full size, one after the other, or
- * those whose path has one of the words. What they have seen is printed beside each. About 20 minutes.
+ * those whose path has one of the words. What they have seen is printed beside each. About 10 minutes.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
