@@ -89,7 +89,7 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
     process.exit(1)
   }
   const { bus, embedded } = chosen
-  const keeper = callKeeper(`${name}/keeper`, bus, log)
+  const keeper = callKeeper(`${name}/keeper`, bus, log.child({ connection: 'keeper' }))
   const root = new Root({
     node: name,
     version,

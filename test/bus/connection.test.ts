@@ -284,9 +284,9 @@ test('bus: a node survives a bus that goes away and comes back', async (t) => {
   for (let outage = 1; outage <= 2; outage++) {
     const since = node.log.length
     await server.kill()
-    await node.until('that it is lost', (entry) => entry.msg === LOST, { since })
+    await node.until('that it is lost', (entry) => entry.msg === LOST && entry.cage === 'sample', { since })
     await server.restart()
-    await node.until('that it is back', (entry) => entry.msg === BACK, { since })
+    await node.until('that it is back', (entry) => entry.msg === BACK && entry.cage === 'sample', { since })
     const nc = await client(t, server.url)
     assert.equal((await ask(nc, 'sample.caller.relay', ['World'])).body, 'Hello, World!')
   }

@@ -9,9 +9,10 @@
  * X5. The ordinary call goes through here with as few promises as there are events: it is most of what there is.
  */
 import type { Msg } from 'nats'
+import { Bag } from '../../bag.ts'
 import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import type { Call, CallHandler, Outcome } from '../bus.ts'
+import type { CallHandler, Outcome } from '../bus.ts'
 import { type Delivery, type JetStream, NS } from '../jetstream.ts'
 import type { CallState, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
@@ -44,9 +45,8 @@ const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
 export class Executor {
   readonly #options: ExecutorOptions
-  readonly #running = new Map<string, Call>()
-  /** Ids of running calls that were cancelled by theirs (`ctx.queues.cancel`). */
-  readonly #cancelled = new Set<string>()
+  /** What runs now. */
+  readonly #running = new Bag<Taken>()
   readonly #settled = new Settled()
 
   constructor(options: ExecutorOptions) {
@@ -66,9 +66,14 @@ export class Executor {
       return this.#buryUnread(msg, delivery, toCageError(error))
     }
     const { call, id } = taken
+    const { held, js } = this.#options
     const ackSubject = msg.reply ?? ''
+    if (held.free === 0) {
+      js.post(ackSubject, `-NAK {"delay":${AGAIN_MS * NS}}`)
+      return Promise.resolve(this.#unsettled())
+    }
     const name = call.id === undefined ? id : encodeURIComponent(id)
-    taken.row = this.#options.held.add({ ackSubject, method: `${call.module}.${call.method}`, id: name })
+    taken.row = held.add({ ackSubject, method: `${call.module}.${call.method}`, id: name })
     const ordinary = call.id === undefined && delivery.count === 1 && !this.#options.sequenced && taken.expiresAt > Date.now()
     if (ordinary && this.#options.solo.enter(call.module)) return this.#ordinary(taken)
     return this.#guard(taken, msg, delivery, () => this.#process(taken))
@@ -76,10 +81,10 @@ export class Executor {
 
   /** Fires the signal of a running call. */
   cancel(id: string): void {
-    const call = this.#running.get(id)
-    if (!call) return
-    this.#cancelled.add(id)
-    this.#options.handler.cancel(call)
+    const taken = this.#running.find((running) => running.id === id)
+    if (!taken?.running) return
+    taken.cancelled = true
+    this.#options.handler.cancel(taken.running)
   }
 
   /** X5: a call without an id, at its first delivery. Nothing is known of it, and nothing is to be written down. */
@@ -156,18 +161,19 @@ export class Executor {
   }
 
   #decide(taken: Taken, outcome: Outcome): Verdict {
-    if (this.#cancelled.delete(taken.id) && !outcome.ok) return { kind: 'cancelled' }
-    const { call, crashes, expiresAt } = taken
+    const { call, crashes, expiresAt, cancelled } = taken
+    if (cancelled && !outcome.ok) return { kind: 'cancelled' }
     return verdict(outcome, call, crashes, expiresAt, this.#options.policy(), Date.now(), Math.random())
   }
 
   #handle(taken: Taken, settle: (outcome: Outcome) => void): void {
     const { handler, held, policy } = this.#options
     const arrived = arrivedCall(taken, policy().timeoutMs, Date.now())
-    this.#running.set(taken.id, arrived)
+    taken.running = arrived
+    this.#running.add(taken)
     held.begin(taken.row)
     handler.handle(arrived, (outcome) => {
-      this.#running.delete(taken.id)
+      this.#running.delete(taken)
       taken.onRan()
       settle(outcome)
     })

@@ -1,5 +1,6 @@
 /** Taken: a queued message as this copy has it, from its arrival to its end. Pure. */
 import type { Msg } from 'nats'
+import type { Bagged } from '../../bag.ts'
 import type { CageError } from '../../errors.ts'
 import type { Call, RequestInfo } from '../bus.ts'
 import type { Delivery } from '../jetstream.ts'
@@ -8,7 +9,7 @@ import type { CallRecord } from './ledger.ts'
 import { decodeCall, idOf, MAX_FAILURES, type QueuedCall } from './message.ts'
 import { expiryOf } from './verdict.ts'
 
-export interface Taken {
+export interface Taken extends Bagged {
   msg: Msg
   delivery: Delivery
   call: QueuedCall
@@ -18,6 +19,10 @@ export interface Taken {
   crashes: number
   /** In the table of held messages. */
   row: number
+  /** As its module has it, while it runs. */
+  running: Call | undefined
+  /** By its id (`ctx.queues.cancel`). */
+  cancelled: boolean
   onRan: () => void
 }
 
@@ -27,7 +32,20 @@ export function take(msg: Msg, delivery: Delivery, policy: QueuePolicy, onRan: (
   const call = decodeCall({ subject: msg.subject, data: msg.data, time: delivery.time, header })
   const id = call.id ?? idOf(call.queue, delivery.seq, false)
   const expiresAt = expiryOf(call, delivery.time, policy)
-  return { msg, delivery, call, id, expiresAt, record: undefined, crashes: 0, row: -1, onRan }
+  return {
+    msg,
+    delivery,
+    call,
+    id,
+    expiresAt,
+    record: undefined,
+    crashes: 0,
+    row: -1,
+    running: undefined,
+    cancelled: false,
+    onRan,
+    bagIndex: -1,
+  }
 }
 
 /** The call as its module gets it. */
