@@ -165,7 +165,7 @@ export interface Context extends Calls {
   queue(name: string, options?: QueueOptions): QueuedCalls
   readonly queues: Queues
   readonly state: State
-  /** Ends a queued call for now: it is run again after so long, and this was no attempt. Throws SNOOZED. */
+  /** Puts a queued call off: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
 }
 

@@ -8,7 +8,7 @@ import { testBus } from '../support/load.ts'
 import { client, type NatsServer, startNats } from '../support/nats.ts'
 import { freePort } from '../support/node.ts'
 import { type Owner, suite } from '../support/owner.ts'
-import { SOAK } from '../support/queues.ts'
+import { SOAK } from '../support/stage.ts'
 import { deferred, eventually, within } from '../support/wait.ts'
 
 const server = await startNats(suite)

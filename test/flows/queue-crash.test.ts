@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { type NatsServer, startNats } from '../support/nats.ts'
-import { each, effects, endsByNumber, type Stage, scandals, sized, stage } from '../support/queues.ts'
+import { each, effects, endsByNumber, type Stage, scandals, sized, stage } from '../support/stage.ts'
 import { eventually } from '../support/wait.ts'
 
 const BACKLOG = sized(1_000, 5_000)

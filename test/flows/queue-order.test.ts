@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { startNats } from '../support/nats.ts'
 import type { NodeProcess } from '../support/node.ts'
-import { each, scandals, sized, stage, type Trace } from '../support/queues.ts'
+import { each, scandals, sized, stage, type Trace } from '../support/stage.ts'
 import { eventually } from '../support/wait.ts'
 
 const KEYS = 5

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { startNats } from '../support/nats.ts'
 import { atEnd } from '../support/owner.ts'
-import { codeOf, each, endsByNumber, scandals, sized, stage } from '../support/queues.ts'
+import { codeOf, each, endsByNumber, scandals, sized, stage } from '../support/stage.ts'
 import { eventually } from '../support/wait.ts'
 
 const TYPED = new Set(['DEADLINE_EXCEEDED', 'UNAVAILABLE', 'OVERLOADED'])

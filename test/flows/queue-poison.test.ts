@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { startNats } from '../support/nats.ts'
-import { deadLetters, each, endsByNumber, SOAK, type Stage, scandals, stage } from '../support/queues.ts'
+import { deadLetters, each, endsByNumber, SOAK, type Stage, scandals, stage } from '../support/stage.ts'
 import { eventually } from '../support/wait.ts'
 
 const INNOCENT = 24

@@ -49,10 +49,11 @@ export class SharedConsumer implements Consumer {
     await streams.queue(this.#queue, this.#policy().maxBytes)
     await Promise.all(this.#pullers.map((puller) => puller.start()))
     this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#executor.cancel(id) })
-    this.#unlisten = control.onChange(() => this.reconfigure())
+    this.#unlisten = control.onChange(() => this.#reconsider())
   }
 
-  reconfigure(): void {
+  /** The queue was paused, or goes on. */
+  #reconsider(): void {
     for (const puller of this.#pullers) puller.reconsider()
   }
 

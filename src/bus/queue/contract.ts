@@ -61,9 +61,7 @@ export interface EnqueueOptions {
 
 /** Something that runs the calls of a queue. */
 export interface Consumer {
-  start(): Promise<void>
-  /** Its policy has changed. */
-  reconfigure(): void
+  /** Takes no more, and lets what runs end. */
   stop(): Promise<void>
 }
 

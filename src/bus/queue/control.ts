@@ -2,7 +2,7 @@
  * Control: what an engineer has said of a queue, for all cages: paused, or being drained. One message per queue in the stream QUEUES.
  * C1. Everyone hears of a change at once, because a publication to a stream is a message like any other; who was away reads it again.
  */
-import type { NatsConnection } from 'nats'
+import type { NatsConnection, Subscription } from 'nats'
 import type { JetStream } from '../jetstream.ts'
 import { decodeBody, encodeResult } from '../wire.ts'
 import type { QueueOrder } from './contract.ts'
@@ -16,6 +16,7 @@ export class Control {
   readonly #nc: NatsConnection
   readonly #orders = new Map<string, QueueOrder>()
   readonly #listeners = new Set<(queue: string) => void>()
+  #subscription: Subscription | undefined
   #reading: Promise<void> | undefined
 
   constructor(js: JetStream, nc: NatsConnection) {
@@ -55,7 +56,7 @@ export class Control {
   }
 
   async #subscribe(): Promise<void> {
-    this.#nc.subscribe('queues.*', {
+    this.#subscription ??= this.#nc.subscribe('queues.*', {
       callback: (error, msg) => {
         if (!error) this.#heard(msg.subject, msg.data)
       },

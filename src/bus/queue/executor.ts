@@ -73,7 +73,7 @@ export class Executor {
       return Promise.resolve(this.#unsettled())
     }
     const name = call.id === undefined ? id : encodeURIComponent(id)
-    taken.row = held.add({ ackSubject, method: `${call.module}.${call.method}`, id: name })
+    taken.row = held.add({ ackSubject, target: `${call.cage}.${call.module}.${call.method}`, id: name })
     const ordinary = call.id === undefined && delivery.count === 1 && !this.#options.sequenced && taken.expiresAt > Date.now()
     if (ordinary && this.#options.solo.enter(call.module)) return this.#ordinary(taken)
     return this.#guard(taken, msg, delivery, () => this.#process(taken))

@@ -13,9 +13,9 @@ const ROWS = 1_024
 /** What the table says of one held message. */
 export interface HeldMessage {
   ackSubject: string
-  /** `module.method` */
-  method: string
-  /** The call's id, and what its ledger record needs if it has none yet. */
+  /** `cage.module.method` */
+  target: string
+  /** The call's id, as a part of a URL. */
   id: string
   /** It has been handed to its module. */
   begun: boolean
@@ -44,10 +44,10 @@ export class HeldTable {
   }
 
   /** Notes a message; returns its row. */
-  add({ ackSubject, method, id }: Omit<HeldMessage, 'begun'>): number {
+  add({ ackSubject, target, id }: Omit<HeldMessage, 'begun'>): number {
     const row = this.#free.pop()
     if (row === undefined) throw new Error('the table of held messages is full')
-    const text = `${ackSubject}\n${method}\n${id}`
+    const text = `${ackSubject}\n${target}\n${id}`
     const start = row * ROW_BYTES
     const length = Math.min(text.length, ROW_BYTES - HEADER_BYTES)
     for (let i = 0; i < length; i++) this.#bytes[start + HEADER_BYTES + i] = text.charCodeAt(i)
@@ -81,14 +81,15 @@ export function readHeld(shared: SharedArrayBuffer): HeldMessage[] {
     if (turn === 0) continue
     const length = words[start / 4 + 1] ?? 0
     const begun = words[start / 4 + 2] === 1
-    const [ackSubject = '', method = '', id = ''] = bytes
+    const [ackSubject = '', target = '', id = ''] = bytes
       .toString('latin1', start + HEADER_BYTES, start + HEADER_BYTES + length)
       .split('\n')
-    if (Atomics.load(words, start / 4) === turn && ackSubject.startsWith('$JS.ACK.')) found.push({ ackSubject, method, id, begun })
+    if (Atomics.load(words, start / 4) === turn && ackSubject.startsWith('$JS.ACK.')) found.push({ ackSubject, target, id, begun })
   }
   return found
 }
 
+/** Whether a worker that has ended leaves anything to be handed back. */
 export function holdsAnything(shared: SharedArrayBuffer): boolean {
   return readHeld(shared).length > 0
 }

@@ -57,13 +57,13 @@ export class Keeper {
   }
 
   /** One of several is a suspect, and is to run alone next time; as one of several again, it counts as run again (verdict.ts, V2). */
-  async #blame({ id: encoded, ackSubject, method }: HeldMessage, alone: boolean): Promise<void> {
+  async #blame({ id: encoded, ackSubject, target }: HeldMessage, alone: boolean): Promise<void> {
     const id = decodeURIComponent(encoded)
-    const record = (await this.#ledger.getHeld(id)) ?? firstRecord(id, ackSubject, method)
+    const record = (await this.#ledger.getHeld(id)) ?? firstRecord(id, ackSubject, target)
     const crashes = alone ? record.crashes + 1 : Math.max(record.crashes, 1)
     const state = crashes > record.crashes ? 'waiting' : record.state
     await this.#ledger.put({ ...record, state, crashes, changedAt: Date.now() })
-    this.#log.warn({ call: id, method, crashes, alone }, 'queued call has ended with its worker')
+    this.#log.warn({ call: id, target, crashes, alone }, 'queued call has ended with its worker')
   }
 
   async #absolve({ id: encoded }: HeldMessage): Promise<void> {
@@ -72,15 +72,15 @@ export class Keeper {
   }
 }
 
-function isBlamed({ method }: HeldMessage, culprit: Culprit): boolean {
-  const [module = '', name = ''] = method.split('.')
+function isBlamed({ target }: HeldMessage, culprit: Culprit): boolean {
+  const [, module = '', name = ''] = target.split('.')
   return culprit.module === module && (culprit.method === undefined || culprit.method === name)
 }
 
 /** Of a call that had no record: an ordinary one, at its first delivery. The executor fills in the rest when it runs it again. */
-function firstRecord(id: string, ackSubject: string, method: string): CallRecord {
+function firstRecord(id: string, ackSubject: string, target: string): CallRecord {
   const now = Date.now()
   const { seq } = ackPlaceOf(ackSubject)
   const queue = id.split(':')[0] ?? ''
-  return { id, queue, target: method, state: 'running', seq, moves: 0, attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now }
+  return { id, queue, target, state: 'running', seq, moves: 0, attempts: 0, crashes: 0, reruns: 0, enqueuedAt: now, changedAt: now }
 }

@@ -19,7 +19,6 @@ import { Keeper } from './keeper.ts'
 import { Leadership } from './leadership.ts'
 import { Ledger } from './ledger.ts'
 import { Mover } from './mover.ts'
-
 import { Producer } from './producer.ts'
 import { SequencedConsumer } from './sequenced.ts'
 import { Solo } from './solo.ts'

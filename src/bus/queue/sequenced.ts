@@ -79,11 +79,12 @@ export class SequencedConsumer implements Consumer {
     const { nc, streams, control } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
     this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#cancel(id), purge: (queue) => this.#purge(queue) })
-    this.#unlisten = control.onChange(() => this.reconfigure())
+    this.#unlisten = control.onChange(() => this.#reconsider())
     await this.#tryToLead()
   }
 
-  reconfigure(): void {
+  /** The queue was paused, or goes on. */
+  #reconsider(): void {
     this.#lanes.setRules(rules(this.#policy()))
     this.#puller?.reconsider()
     this.#pump()

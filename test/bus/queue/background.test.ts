@@ -1,22 +1,25 @@
 /** Mover, janitor and the list of dead letters: one bad record stops none of them. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { setTimeout } from 'node:timers/promises'
-import type { Bus } from '../../src/bus/bus.ts'
-import { Caller } from '../../src/bus/caller.ts'
-import { openConnection } from '../../src/bus/connection.ts'
-import { JetStream } from '../../src/bus/jetstream.ts'
-import { Outbox } from '../../src/bus/outbox.ts'
-import type { QueuePolicy } from '../../src/bus/queue/contract.ts'
-import { Janitor } from '../../src/bus/queue/janitor.ts'
-import { Solo } from '../../src/bus/queue/solo.ts'
-import { Streams } from '../../src/bus/queue/streams.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog } from '../support/log.ts'
-import { client, startNats } from '../support/nats.ts'
-import { atEnd } from '../support/owner.ts'
-import { each, SOAK } from '../support/queues.ts'
-import { deferred, eventually } from '../support/wait.ts'
+import type { Bus } from '../../../src/bus/bus.ts'
+import { Caller } from '../../../src/bus/caller.ts'
+import { openConnection } from '../../../src/bus/connection.ts'
+import { JetStream } from '../../../src/bus/jetstream.ts'
+import { Outbox } from '../../../src/bus/outbox.ts'
+import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
+import { HeldTable, sharedHeld } from '../../../src/bus/queue/held.ts'
+import { Janitor } from '../../../src/bus/queue/janitor.ts'
+import { Keeper } from '../../../src/bus/queue/keeper.ts'
+import { Solo } from '../../../src/bus/queue/solo.ts'
+import { Streams } from '../../../src/bus/queue/streams.ts'
+import type { Log } from '../../../src/log.ts'
+import { testBus } from '../../support/load.ts'
+import { recordingLog } from '../../support/log.ts'
+import { client, startNats } from '../../support/nats.ts'
+import { freePort } from '../../support/node.ts'
+import { atEnd } from '../../support/owner.ts'
+import { each, SOAK } from '../../support/stage.ts'
+import { deferred, eventually } from '../../support/wait.ts'
 
 const POLICY: QueuePolicy = {
   concurrency: 16,
@@ -75,11 +78,10 @@ test('janitor: what expired of a cage that is not there is buried, what names no
   await nc.jetstream().publish('queue.work.gone', '[]')
   await nc.jetstream().publish('queue.work.a.b.c.more', '[]')
   await put(2)
-  await setTimeout(20)
+  const storedBy = Date.now()
+  await eventually('they have expired', () => Date.now() > storedBy + 1)
   const { log, said } = recordingLog()
-  const connection = await openConnection('test', { servers: [server.url] }, log, new AbortController().signal)
-  atEnd(t, () => connection.nc.close())
-  const js = new JetStream(new Caller(connection, new Outbox(connection.nc)))
+  const js = await jetStream(t, server.url, log)
   await new Janitor(js, new Streams(js, {}), log, () => 3_600_000).round()
   const letters: string[] = []
   for await (const { target, code } of bus.queues.dead()) letters.push(`${target} ${code}`)
@@ -128,6 +130,45 @@ test('parked: new calls begin at once beside 10,000 delayed ones', async (t) => 
   if (SOAK) assert.ok(beside.p99 < 20, `${beside.p99} ms`)
 })
 
+test('keeper: the record of an ordinary call that ended with its worker names its cage, module and method', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  await consume(t, bus, () => {}) // makes the streams
+  const js = await jetStream(t, server.url, recordingLog().log)
+  const shared = sharedHeld()
+  const held = new HeldTable(shared)
+  const ackSubject = '$JS.ACK.QUEUE_work.a.1.77.1.1700000000000000000.0'
+  held.begin(held.add({ ackSubject, target: 'a.b.c', id: 'work:77' }))
+  const keeper = new Keeper(js, new Set([shared]), recordingLog().log)
+  t.after(() => keeper.close())
+  await keeper.handBack(shared, { module: 'b', method: 'c', certain: true })
+  const { target, crashes, queue } = (await bus.queues.status('work:77')) ?? assert.fail('no record')
+  assert.deepEqual({ target, crashes, queue }, { target: 'a.b.c', crashes: 1, queue: 'work' })
+})
+
+test('control: a connection that cannot read what was said of the queues follows it once all the same', async (t) => {
+  const port = await freePort()
+  const server = await startNats(t, { jetStream: false, config: `http: "127.0.0.1:${port}"` })
+  const bus = await testBus(t, server.url)
+  for (let n = 0; n < 3; n++) await assert.rejects(enqueue(bus, [n]), { code: 'UNAVAILABLE' })
+  const response = await fetch(`http://127.0.0.1:${port}/connz?subs=1`)
+  const { connections } = (await response.json()) as { connections: { subscriptions_list?: string[] }[] }
+  const followed = connections.flatMap(({ subscriptions_list = [] }) => subscriptions_list).filter((subject) => subject === 'queues.*')
+  assert.equal(followed.length, 1)
+})
+
+/** JetStream over a connection of its own. */
+async function jetStream(t: TestContext, url: string, log: Log): Promise<JetStream> {
+  const connection = await openConnection('test', { servers: [url] }, log, new AbortController().signal)
+  atEnd(t, () => connection.nc.close())
+  return new JetStream(new Caller(connection, new Outbox(connection.nc)))
+}
+
+/** Resolves when everything that promises alone can bring about has happened. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
 test('solo: a suspect waits for the calls of its module, and these for it; others do not', async () => {
   const solo = new Solo()
   const order: string[] = []
@@ -138,12 +179,12 @@ test('solo: a suspect waits for the calls of its module, and these for it; other
     order.push(`${name} ends`)
   }
   const runs = [solo.run('m', false, work('first', first.promise)), solo.run('m', true, work('alone', alone.promise))]
-  await setTimeout(5)
+  await turn()
   runs.push(solo.run('m', false, work('late', late.promise)), solo.run('other', false, work('other', late.promise)))
-  await setTimeout(5)
+  await turn()
   assert.deepEqual(order, ['first begins', 'other begins'])
   first.resolve()
-  await setTimeout(5)
+  await turn()
   alone.resolve()
   late.resolve()
   await Promise.all(runs)
