@@ -83,6 +83,78 @@ export interface Listener {
   readonly done: Promise<void>
 }
 
+/**
+ * What a resource can promise a transaction.
+ * prepared: once prepared, its commit cannot fail, and it outlives our death. one-phase: it commits or not, in one step that may fail.
+ * compensable: done at once; undone by another call. deferred: done after the decision. irreversible: done at once, for good.
+ */
+export type ParticipantClass = 'prepared' | 'one-phase' | 'compensable' | 'deferred' | 'irreversible'
+
+/** Limits of one piece of work at a resource. */
+export interface Scope {
+  /** Epoch ms. The work is stopped at the other end too, where the protocol can. */
+  readonly deadline: number
+  /** Fires when nobody wants the result any more. */
+  readonly signal: AbortSignal
+}
+
+/** What the runtime gives a resource. */
+export interface ResourceHost {
+  readonly cage: string
+  /** The resource's name in the configuration, e.g. `ledger`. */
+  readonly name: string
+  readonly log: Log
+}
+
+/** How a transaction begins at a connection. */
+export interface Branch {
+  /** Unique for ever; at most 150 bytes of letters, digits, `_`, `-`, `/` and `.`. */
+  readonly id: string
+  /** The caller's, e.g. `{ isolation: 'serializable', readOnly: true }`; the adapter checks them (INVALID_ARGUMENT). */
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+export type Decision = 'commit' | 'rollback'
+
+/** Something outside that we call, as it is configured: it makes connections. */
+export interface Resource {
+  /** Makes one connection, for one piece of work at a time. Leaves nothing behind if it rejects (UNAVAILABLE, UNAUTHENTICATED ...). */
+  connect(scope: Scope): Promise<ResourceConnection>
+  /** Nothing is connected any more, and nothing will be. */
+  close?(): Promise<void>
+}
+
+/**
+ * One connection of a resource; a stateless protocol's is a plain object.
+ * R1. Without `begin`, a call is atomic by itself. After it, calls belong to the branch until commit or rollback, which end it in any case.
+ * R2. Whatever rejects does so with a CageError; a connection that cannot be used again says so by `broken` before it rejects.
+ * R3. Nothing outlives its scope: the server's work is cancelled with it.
+ */
+export interface ResourceConnection {
+  readonly participant: ParticipantClass
+  readonly broken: boolean
+  call(method: string, args: readonly unknown[], scope: Scope): Promise<unknown>
+  begin?(branch: Branch, scope: Scope): Promise<void>
+  /** one-phase: by what its outcome can be found if the answer to the commit is lost; small and plain. After the last call of the branch. */
+  identity?(scope: Scope): Promise<unknown>
+  /** prepared: from here on only `finish` or commit and rollback of this connection end the branch. */
+  prepare?(scope: Scope): Promise<void>
+  commit?(scope: Scope): Promise<void>
+  rollback?(scope: Scope): Promise<void>
+  /** Ends a prepared branch of another connection, be it dead or not; a branch that is not there has been ended before. */
+  finish?(branch: string, decision: Decision, scope: Scope): Promise<void>
+  /**
+   * What became of a one-phase branch of another connection. One that is still open is ended, as rolled back, so that the answer is final.
+   * Rejects if it cannot be told now; `unknown`: it never will be.
+   */
+  outcome?(identity: unknown, scope: Scope): Promise<'committed' | 'rolled back' | 'unknown'>
+  /** Prepared branches whose ids begin so, for the janitor. */
+  leftovers?(prefix: string, scope: Scope): Promise<{ branch: string; ageMs: number }[]>
+  /** Is it still there? For connections that have been idle. */
+  check?(scope: Scope): Promise<void>
+  close(): Promise<void>
+}
+
 /** One protocol. */
 export interface Adapter<Options = unknown> {
   /** The word in the configuration's `kind`. */
@@ -91,4 +163,8 @@ export interface Adapter<Options = unknown> {
   readonly options: ZodType<Options>
   /** The world calls us. */
   listen?(options: Options, host: InterfaceHost): Promise<Listener>
+  /** Schema of the options of a resource; `pool` and `cache` are the runtime's and not among them. */
+  readonly resourceOptions?: ZodType<Options>
+  /** We call the world. Nothing is connected yet. */
+  open?(options: Options, host: ResourceHost): Promise<Resource>
 }
