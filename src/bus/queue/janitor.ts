@@ -3,7 +3,7 @@
  * calls, and what a killed server has kept of calls that are done (streams.ts, W3).
  * Every copy of every cage has one; they look at different times, and do the same thing twice harmlessly (dead letters are deduplicated).
  * J1. What cannot be taken away keeps nothing else there.
- * J2. It looks more often after its start, and when the bus was away.
+ * J2. It looks more often after its start, and when the bus was away. What a killed server has kept holds up work: it is taken away at once.
  */
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
@@ -48,6 +48,7 @@ export class Janitor {
   start(): void {
     this.#looksSoon = LOOKS_AFTER_OUTAGE
     this.#again()
+    void this.#try('all', () => this.#sweepAll())
   }
 
   /** J2. */
@@ -75,17 +76,22 @@ export class Janitor {
 
   /** Looks through all queues once. */
   async round(): Promise<void> {
-    await this.#try(STREAMS.delayed, () => this.#streams.sweep(STREAMS.delayed))
-    for (const queue of await this.#streams.queues()) {
+    for (const queue of await this.#sweepAll()) {
       await this.#try(streamOf(queue), async () => {
-        await this.#streams.sweep(streamOf(queue))
         for (const subject of await this.#unserved(queue)) await this.#sweep(queue, subject)
       })
     }
   }
 
+  /** Returns the queues that there are. */
+  async #sweepAll(): Promise<string[]> {
+    const queues = await this.#streams.queues()
+    for (const stream of [STREAMS.delayed, ...queues.map(streamOf)]) await this.#try(stream, () => this.#streams.sweep(stream))
+    return queues
+  }
+
   /** J1. */
-  async #try(what: string, work: () => Promise<void>): Promise<void> {
+  async #try(what: string, work: () => Promise<unknown>): Promise<void> {
     try {
       await work()
     } catch (error) {

@@ -7,7 +7,7 @@
  * W3. A server that was killed may still have messages that were acknowledged before (2.9.10: up to a thousand). Its consumers know that these
  *     are done and give them to nobody; they are deleted here, up to the floor below which everything is acknowledged.
  * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way and hold
- *     the floor down, until somebody acknowledges them.
+ *     the floor down, until somebody acknowledges them. When it wants to give one of them out again it gives out nothing, until it is asked anew.
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
@@ -72,17 +72,21 @@ export class Streams {
     }
   }
 
-  /** W4. Acknowledges what lies between the floor and the first message that is there; returns the floor then. */
-  async #raiseFloor({ stream_name: stream, name, config, ack_floor, num_ack_pending, delivered }: ConsumerInfo): Promise<number> {
+  /**
+   * W4. Acknowledges what is missing between the floor and the last message that was given out; returns the floor then. What is there is left
+   * alone, be it whose it may: a work queue deletes what any of its consumers acknowledges.
+   */
+  async #raiseFloor({ stream_name: stream, name, ack_floor, num_ack_pending, delivered }: ConsumerInfo): Promise<number> {
     const floor = ack_floor.stream_seq
     if (num_ack_pending === 0) return floor
-    const next = await this.js.get(stream, { seq: floor + 1, next_by_subj: config.filter_subject ?? '>' })
-    const end = Math.min(next?.seq ?? Number.POSITIVE_INFINITY, delivered.stream_seq + 1, floor + 1 + MOST_PHANTOMS)
-    if (end <= floor + 1) return floor
-    for (let seq = floor + 1; seq < end; seq++) this.js.post(`$JS.ACK.${stream}.${name}.1.${seq}.0.0.0`, '+ACK') // ADR-15
-    const raised = await this.js.consumerInfo(stream, name)
-    if (!raised || raised.ack_floor.stream_seq <= floor) return floor
-    return this.#raiseFloor(raised)
+    let seq = floor + 1
+    for (let looks = 0; looks < MOST_LOOKS && seq <= delivered.stream_seq; looks++) {
+      const next = await this.js.get(stream, { seq, next_by_subj: '>' })
+      const end = Math.min(next?.seq ?? Number.POSITIVE_INFINITY, delivered.stream_seq + 1, seq + MOST_PHANTOMS)
+      for (; seq < end; seq++) this.js.post(`$JS.ACK.${stream}.${name}.1.${seq}.0.0.0`, '+ACK') // ADR-15
+      if (seq === next?.seq) seq++
+    }
+    return (await this.js.consumerInfo(stream, name))?.ack_floor.stream_seq ?? floor
   }
 
   /** The consumer of one copy; false if another one has it (W2). Its calls are held for as long as it lives. */
@@ -147,8 +151,9 @@ export class Streams {
   }
 }
 
-/** So many missing messages are acknowledged at once (W4). */
+/** So many missing messages are acknowledged at once, and so many that are there are passed over (W4). */
 const MOST_PHANTOMS = 1_000
+const MOST_LOOKS = 200
 
 interface ConsumerPage {
   total: number

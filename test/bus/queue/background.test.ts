@@ -91,6 +91,31 @@ test('janitor: what expired of a cage that is not there is buried, what names no
   assert.equal(said.filter(({ level }) => level === 'warn').length, 1)
 })
 
+test('janitor: what waits for one cage is left alone where another cage of the queue holds a call', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const put = (cage: string): Promise<string> =>
+    bus.enqueue('work', cage, 'b', 'c', [], { request: { id: '' }, deadline: Date.now() + 10_000 })
+  for (let n = 0; n < 20; n++) await put(n % 2 === 0 ? 'later' : 'much-later')
+  await put('a')
+  const begun = deferred<void>()
+  const end = deferred<void>()
+  const handler = {
+    handle: (_call: unknown, settle: (outcome: { ok: true; result: unknown }) => void) => {
+      begun.resolve()
+      void end.promise.then(() => settle({ ok: true, result: null }))
+    },
+    cancel: () => {},
+  }
+  const consumer = await bus.consume('work', 'a', () => POLICY, handler)
+  atEnd(t, () => consumer.stop())
+  await begun.promise
+  const js = await jetStream(t, server.url, recordingLog().log)
+  await new Janitor(js, new Streams(js, {}), recordingLog().log, () => 3_600_000).round()
+  assert.equal((await js.streamInfo('QUEUE_work'))?.state.messages, 21)
+  end.resolve()
+})
+
 test('dead letters: a listing has all of them, also where others were deleted between them', async (t) => {
   const server = await startNats(t)
   const bus = await testBus(t, server.url)
