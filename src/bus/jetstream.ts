@@ -305,6 +305,8 @@ export interface Delivery {
   seq: number
   /** Epoch ms: when it was stored, by the server's clock. */
   time: number
+  /** How many more the consumer had then. */
+  pending: number
 }
 
 /** Reads `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, or its longer form with domain and account. */
@@ -317,7 +319,14 @@ export function ackPlaceOf(ackSubject: string): Delivery {
   const tokens = ackSubject.split('.')
   const at = tokens.length > 9 ? 4 : 2 // ADR-15: two more tokens at the front
   const time = Number(tokens[at + 5]?.slice(0, -6)) // nanoseconds to milliseconds
-  return { stream: tokens[at] ?? '', consumer: tokens[at + 1] ?? '', count: Number(tokens[at + 2]), seq: Number(tokens[at + 3]), time }
+  return {
+    stream: tokens[at] ?? '',
+    consumer: tokens[at + 1] ?? '',
+    count: Number(tokens[at + 2]),
+    seq: Number(tokens[at + 3]),
+    time,
+    pending: Number(tokens[at + 6]),
+  }
 }
 
 function apiError({ err_code: errCode, description }: ApiError, what: string, repeated = false): CageError {

@@ -11,8 +11,10 @@ import { cancelSubject } from '../subjects.ts'
 import type { Consumer, Priority, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
+import { Journal } from './journal.ts'
 import { filterOf, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
+import { Settled } from './settled.ts'
 
 const PRIORITIES: readonly Priority[] = ['normal', 'high']
 
@@ -27,6 +29,7 @@ export class SharedConsumer implements Consumer {
   readonly #queue: string
   readonly #cage: string
   readonly #policy: () => QueuePolicy
+  readonly #settled: Settled
   readonly #executor: Executor
   readonly #pullers: Puller[]
   /** By sequence. */
@@ -40,13 +43,26 @@ export class SharedConsumer implements Consumer {
     this.#queue = queue
     this.#cage = cage
     this.#policy = policy
-    this.#executor = new Executor({ js, ledger, held, solo, handler, policy, log, sequenced: false, inPlace: () => false })
+    this.#settled = new Settled(new Journal(deps, queue, cage))
+    this.#executor = new Executor({
+      js,
+      ledger,
+      held,
+      solo,
+      settled: this.#settled,
+      handler,
+      policy,
+      log,
+      sequenced: false,
+      inPlace: () => false,
+    })
     this.#pullers = PRIORITIES.map((priority) => this.#puller(priority))
   }
 
   async start(): Promise<void> {
     const { nc, streams, control } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
+    void this.#settled.reading() // calls wait for it by themselves
     await Promise.all(this.#pullers.map((puller) => puller.start()))
     this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#executor.cancel(id) })
     this.#unlisten = control.onChange(() => this.#reconsider())

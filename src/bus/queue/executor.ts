@@ -5,7 +5,7 @@
  * X2. A message that cannot be moved on (stream full, too large) is handed back to the server with a delay instead: it stays where it is.
  *     A sequenced one stays here: its consumer never gives it out again.
  * X3. Nothing throws out of here.
- * X4. A message that this copy has settled is not run again, only acknowledged again (settled.ts).
+ * X4. A message that was settled is not run again, only acknowledged again (settled.ts). It is noted as settled before it is acknowledged.
  * X5. The ordinary call goes through here with as few promises as there are events: it is most of what there is.
  */
 import type { Msg } from 'nats'
@@ -19,7 +19,7 @@ import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
 import type { CallRecord, Ledger } from './ledger.ts'
 import { encodeCall, idOf, messageId, subjectOf } from './message.ts'
-import { Settled } from './settled.ts'
+import type { Settled } from './settled.ts'
 import type { Solo } from './solo.ts'
 import { arrivedCall, countFailure, recordOf, type Taken, take } from './taken.ts'
 import { admit, backOffMs, type Verdict, verdict } from './verdict.ts'
@@ -29,6 +29,7 @@ export interface ExecutorOptions {
   ledger: Ledger
   held: HeldTable
   solo: Solo
+  settled: Settled
   handler: CallHandler
   policy: () => QueuePolicy
   log: Log
@@ -47,7 +48,6 @@ export class Executor {
   readonly #options: ExecutorOptions
   /** What runs now. */
   readonly #running = new Bag<Taken>()
-  readonly #settled = new Settled()
 
   constructor(options: ExecutorOptions) {
     this.#options = options
@@ -58,7 +58,10 @@ export class Executor {
    * the time (epoch ms) at which it is to be run again here, if it is.
    */
   execute(msg: Msg, delivery: Delivery, onRan: () => void): Promise<number | undefined> {
-    if (this.#settled.has(delivery)) return this.#guard(undefined, msg, delivery, () => this.#ack({ msg, delivery }))
+    const { settled } = this.#options
+    const reading = settled.reading()
+    if (reading !== undefined) return reading.then(() => this.execute(msg, delivery, onRan))
+    if (settled.has(delivery)) return this.#guard(undefined, msg, delivery, () => this.#ack({ msg, delivery }))
     let taken: Taken
     try {
       taken = take(msg, delivery, this.#options.policy(), onRan)
@@ -90,17 +93,17 @@ export class Executor {
   /** X5: a call without an id, at its first delivery. Nothing is known of it, and nothing is to be written down. */
   #ordinary(taken: Taken): Promise<number | undefined> {
     const { msg, delivery, call } = taken
-    const { js, solo, held } = this.#options
+    const { js, solo, held, settled } = this.#options
     return new Promise((resolve) => {
       this.#handle(taken, (outcome) => {
         solo.leave(call.module)
         if (outcome.ok) {
-          const settled = (): void => {
-            this.#settled.add(delivery)
+          const acknowledged = (): void => {
             held.remove(taken.row)
             resolve(undefined)
           }
-          js.ackOnce(msg.reply ?? '').then(settled, () => resolve(this.#guard(taken, msg, delivery, () => this.#ack(taken))))
+          settled.add(delivery, true)
+          js.ackOnce(msg.reply ?? '').then(acknowledged, () => resolve(this.#guard(taken, msg, delivery, () => this.#ack(taken))))
         } else resolve(this.#guard(taken, msg, delivery, () => this.#conclude(taken, this.#decide(taken, outcome))))
       })
     })
@@ -133,12 +136,12 @@ export class Executor {
     const { record } = taken
     taken.crashes = record?.crashes ?? 0
     const admission = admit(call, delivery.seq, expiresAt, record, Date.now())
-    if (admission.kind === 'drop') return this.#ack(taken)
+    if (admission.kind === 'drop') return this.#settle(taken)
     if (admission.kind === 'dead') return this.#conclude(taken, { kind: 'dead', error: admission.error })
     const end = await this.#options.solo.run(call.module, admission.kind === 'alone', async () =>
       recorded && !(await this.#begin(taken)) ? undefined : this.#judge(taken),
     )
-    return end ? this.#conclude(taken, end) : this.#ack(taken)
+    return end ? this.#conclude(taken, end) : this.#settle(taken)
   }
 
   /** Writes down that the call runs, when its turn has come and no sooner; false if it has gone on elsewhere. */
@@ -186,12 +189,12 @@ export class Executor {
     const about = { queue: call.queue, call: id, module: call.module, method: call.method }
     if (end.kind === 'done') {
       if (record) await this.#note(taken, 'done', { result: end.result })
-      return this.#ack(taken)
+      return this.#settle(taken)
     }
     if (end.kind === 'cancelled') {
       await this.#note(taken, 'cancelled', {})
       log.info(about, 'queued call was cancelled')
-      return this.#ack(taken)
+      return this.#settle(taken)
     }
     const crashed = end.error.code === 'CRASHED'
     const counts = end.kind === 'dead' ? !crashed : end.counts
@@ -207,7 +210,7 @@ export class Executor {
         return this.#setAside(taken, backOffMs(Math.max(1, call.attempts), this.#options.policy(), Math.random()), end.error)
       }
       await this.#note(taken, 'dead', { error: end.error.toJSON() })
-      return this.#ack(taken)
+      return this.#settle(taken)
     }
     log[counts ? 'warn' : 'debug'](
       { ...about, attempt: call.attempts, delayMs: end.delayMs, code, reason: message },
@@ -231,7 +234,7 @@ export class Executor {
         patient: true,
       })
       await this.#note(taken, 'delayed', { dueAt, error: error.toJSON(), moves: next.moves, seq })
-      return await this.#ack(taken)
+      return await this.#settle(taken)
     } catch (cause) {
       this.#options.log.warn({ err: cause, queue: call.queue, call: id }, 'a failed call cannot be put aside, it waits in its queue')
       return this.#setAside(taken, delayMs, error)
@@ -260,9 +263,15 @@ export class Executor {
     }
   }
 
+  /** X4. Where the ledger tells what has become of a call, the journal need not. */
+  #settle(taken: Taken): Promise<undefined> {
+    const { settled, sequenced } = this.#options
+    settled.add(taken.delivery, taken.call.id === undefined && !sequenced)
+    return this.#ack(taken)
+  }
+
   async #ack({ msg, delivery }: Pick<Taken, 'msg' | 'delivery'>): Promise<undefined> {
     await this.#options.js.ack(msg.reply ?? '', delivery, Date.now() + ACK_MS)
-    this.#settled.add(delivery)
     return undefined
   }
 

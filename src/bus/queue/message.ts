@@ -43,7 +43,7 @@ export const MAX_FAILURES = 10
 const LONGEST_ID = 250
 
 /** Names of the streams. */
-export const STREAMS = { delayed: 'DELAYED_CALLS', dead: 'DEAD_CALLS', calls: 'CALLS', queues: 'QUEUES' } as const
+export const STREAMS = { delayed: 'DELAYED_CALLS', dead: 'DEAD_CALLS', calls: 'CALLS', queues: 'QUEUES', settled: 'SETTLED' } as const
 
 /** The stream of a queue. */
 export function streamOf(queue: string): string {

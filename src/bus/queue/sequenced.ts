@@ -15,6 +15,7 @@ import { Executor } from './executor.ts'
 import { Lanes, type Waiting } from './lanes.ts'
 import { decodeCall, idOf, type QueuedCall, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
+import { Settled } from './settled.ts'
 
 /** Calls that are taken ahead (Z1), and what they may take together. */
 const WINDOW = 10_000
@@ -67,6 +68,7 @@ export class SequencedConsumer implements Consumer {
       ledger,
       held,
       solo,
+      settled: new Settled(),
       handler,
       policy,
       log,

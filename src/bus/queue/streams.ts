@@ -23,6 +23,10 @@ const DUPLICATE_WINDOW_MS = 120_000
 /** How long dead letters are kept. */
 const DEAD_LETTERS_MS = 30 * 86_400_000
 
+/** What was settled is remembered for so long, in so many messages: a server that was killed gives it out again in its first seconds. */
+const SETTLED_MS = 86_400_000
+const SETTLED_MESSAGES = 1_024
+
 /** Settings of all streams that an engineer may choose. */
 export interface StreamSettings {
   /** Copies of each stream in a cluster of NATS servers: 1, 3 or 5. */
@@ -44,7 +48,7 @@ export class Streams {
     await this.#workQueue(streamOf(name), `queue.${name}.>`, limit)
   }
 
-  /** What all queues share: delayed calls, dead letters, the ledger, and what is said of queues. Known ids are kept for `dedupMs` at least. */
+  /** What all queues share: delayed and dead calls, the ledger, what is said of queues and what was settled. Known ids are kept for `dedupMs` at least. */
   async shared(dedupMs: number): Promise<void> {
     const kept = (await this.js.streamInfo(STREAMS.calls))?.config.max_age ?? 0
     await Promise.all([
@@ -52,7 +56,13 @@ export class Streams {
       this.#limits(STREAMS.dead, 'dead.>', { max_age: DEAD_LETTERS_MS * NS, duplicate_window: DUPLICATE_WINDOW_MS * NS }),
       this.#limits(STREAMS.calls, 'call.>', { max_age: Math.max(kept, dedupMs * NS), max_msgs_per_subject: 1 }),
       this.#limits(STREAMS.queues, 'queues.>', { max_msgs_per_subject: 1 }),
+      this.settled(),
     ])
+  }
+
+  /** What the copies have settled of late (journal.ts). */
+  settled(): Promise<void> {
+    return this.#limits(STREAMS.settled, 'settled.>', { max_age: SETTLED_MS * NS, max_msgs: SETTLED_MESSAGES })
   }
 
   /** The consumer that all copies of a cage share (W2). */
