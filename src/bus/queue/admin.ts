@@ -19,8 +19,8 @@ import type { Control } from './control.ts'
 import type { Leadership } from './leadership.ts'
 import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
 import { countOf, Letters } from './letters.ts'
-import { decodeCall, filterOf, idOf, placeOf, STREAMS, streamOf } from './message.ts'
-import type { Streams } from './streams.ts'
+import { decodeCall, idOf, placeOf, STREAMS, streamOf } from './message.ts'
+import { isShared, type Streams } from './streams.ts'
 
 export class Admin implements QueueAdmin {
   readonly #js: JetStream
@@ -161,8 +161,7 @@ export class Admin implements QueueAdmin {
     return Promise.all(
       (await this.#streams.consumers(queue)).map(async ({ name, config, num_ack_pending, num_waiting }) => {
         const cage = config.filter_subject?.split('.')[2] ?? ''
-        if (config.filter_subject !== filterOf(queue, cage, 'all'))
-          return { cage, asking: num_waiting, running: num_ack_pending, lanes: undefined }
+        if (isShared(name, cage)) return { cage, asking: num_waiting, running: num_ack_pending, lanes: undefined }
         const said = (await this.#leadership.ask(name)) as { lanes: LaneInfo[]; running: number } | undefined // as sequenced.ts answers
         return { cage, asking: num_waiting, running: said?.running ?? 0, lanes: said?.lanes }
       }),
@@ -197,10 +196,8 @@ export class Admin implements QueueAdmin {
   async #stateInQueue(queue: string, target: string, seq: number): Promise<CallState> {
     const [cage = ''] = target.split('.')
     const consumers = await this.#streams.consumers(queue)
-    const shared = consumers.filter(
-      ({ config }) => config.filter_subject === filterOf(queue, cage, 'normal') || config.filter_subject === filterOf(queue, cage, 'high'),
-    )
-    return shared.some(({ delivered }) => delivered.stream_seq >= seq) ? 'running' : 'waiting'
+    const gaveItOut = consumers.some(({ name, delivered }) => isShared(name, cage) && delivered.stream_seq >= seq)
+    return gaveItOut ? 'running' : 'waiting'
   }
 
   async #fromMessage(id: string, message: StoredMessage, delayed: boolean): Promise<CallRecord> {

@@ -1,6 +1,7 @@
 /**
  * Consumer: runs the calls that a cage has in a queue, shared with all other copies of the cage.
- * N1. Each copy takes as many calls as it has free slots; urgent calls have slots of their own, and never wait behind others.
+ * N1. Each copy takes as many calls as it has free slots; urgent calls have slots of their own, and never wait behind others. Where a number
+ *     holds for all copies together it holds for both priorities: then urgent calls wait their turn.
  * N2. A call that is delivered again while this copy still holds it is not run again.
  * N3. stop() takes nothing more and lets what runs end.
  */
@@ -8,15 +9,17 @@ import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
-import type { Consumer, Priority, QueuePolicy } from './contract.ts'
+import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { Journal } from './journal.ts'
-import { filterOf, streamOf } from './message.ts'
+import { type Share, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
 import { Settled } from './settled.ts'
+import { sharedName } from './streams.ts'
 
-const PRIORITIES: readonly Priority[] = ['normal', 'high']
+const APART: readonly Share[] = ['normal', 'high']
+const TOGETHER: readonly Share[] = ['all']
 
 /** Without a limit over all copies, so many may be under way in all of them. */
 const MANY = 65_536
@@ -31,11 +34,13 @@ export class SharedConsumer implements Consumer {
   readonly #policy: () => QueuePolicy
   readonly #settled: Settled
   readonly #executor: Executor
+  readonly #shares: readonly Share[]
   readonly #pullers: Puller[]
   /** By sequence. */
   readonly #holds = new Map<number, Promise<unknown>>()
   #subscription: Subscription | undefined
   #unlisten: (() => void) | undefined
+  #endAnswer: (() => void) | undefined
 
   constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
     const { js, ledger, held, solo, log } = deps
@@ -56,14 +61,22 @@ export class SharedConsumer implements Consumer {
       sequenced: false,
       inPlace: () => false,
     })
-    this.#pullers = PRIORITIES.map((priority) => this.#puller(priority))
+    this.#shares = policy().totalConcurrency === undefined ? APART : TOGETHER
+    this.#pullers = this.#shares.map((share) => this.#puller(share))
   }
 
   async start(): Promise<void> {
-    const { nc, streams, control } = this.#deps
+    const { nc, streams, control, leadership } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
+    // copies that go by a configuration without the number must not take this consumer for one of a leader that is gone
+    if (this.#shares === TOGETHER) this.#endAnswer = leadership.answer(sharedName(this.#cage, 'all'), () => ({}))
     void this.#settled.reading() // calls wait for it by themselves
-    await Promise.all(this.#pullers.map((puller) => puller.start()))
+    try {
+      await Promise.all(this.#pullers.map((puller) => puller.start()))
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
     this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#executor.cancel(id) })
     this.#unlisten = control.onChange(() => this.#reconsider())
   }
@@ -80,15 +93,16 @@ export class SharedConsumer implements Consumer {
     const subscription = this.#subscription
     this.#subscription = undefined
     await subscription?.drain()
+    this.#endAnswer?.()
   }
 
-  #puller(priority: Priority): Puller {
-    const { connection, outbox, streams, control, held, log } = this.#deps
+  #puller(share: Share): Puller {
+    const { connection, outbox, control, held, log } = this.#deps
     const puller: Puller = new Puller({
       connection,
       outbox,
       stream: streamOf(this.#queue),
-      consumer: () => this.#claim(streams, priority),
+      consumer: () => this.#claim(share),
       capacity: () =>
         control.of(this.#queue).mode === 'paused' || this.#holds.size > UNSETTLED ? 0 : Math.min(this.#policy().concurrency, held.free),
       receive: (msg) => this.#receive(puller, msg),
@@ -97,10 +111,11 @@ export class SharedConsumer implements Consumer {
     return puller
   }
 
-  /** A queue that was sequenced until now has a consumer of a copy that leads no more. */
-  async #claim(streams: QueueDeps['streams'], priority: Priority): Promise<string> {
-    await this.#deps.leadership.clear(this.#queue, '', [filterOf(this.#queue, this.#cage, 'all')])
-    return streams.sharedConsumer(this.#queue, this.#cage, priority, this.#policy().totalConcurrency ?? MANY)
+  /** A queue that was configured otherwise until now has consumers that are in the way. */
+  async #claim(share: Share): Promise<string> {
+    const { leadership, streams } = this.#deps
+    await leadership.clearForShared(this.#queue, this.#cage, share)
+    return streams.sharedConsumer(this.#queue, this.#cage, share, this.#policy().totalConcurrency ?? MANY)
   }
 
   #receive(puller: Puller, msg: Msg): void {

@@ -7,8 +7,8 @@ import type { NatsConnection } from 'nats'
 import { pause } from '../../pause.ts'
 import type { Caller } from '../caller.ts'
 import { isCode } from '../jetstream.ts'
-import { filterOf } from './message.ts'
-import type { Streams } from './streams.ts'
+import { filterOf, type Share } from './message.ts'
+import { SHARES, type Streams, sharedName } from './streams.ts'
 
 const ASK_MS = 1_000
 const SECOND_LOOK_MS = 250
@@ -47,21 +47,26 @@ export class Leadership {
     }
   }
 
-  /** Makes way for the consumer `name`: deletes those that have its calls and whose leaders are gone (S2). */
-  async clear(queue: string, name: string, filters: readonly string[]): Promise<boolean> {
+  /** Makes way for a consumer that all copies share. Whether the way is free the server says when it is made. */
+  async clearForShared(queue: string, cage: string, share: Share): Promise<void> {
+    await this.#clear(queue, cage, sharedName(cage, share), share === 'all' ? SHARES : ['all'])
+  }
+
+  /** Tries to have the consumer `name`; true if this copy leads now. */
+  async claim(queue: string, cage: string, name: string, maxAckPending: number): Promise<boolean> {
+    if (await this.#streams.ownConsumer(queue, cage, name, maxAckPending)) return true
+    return (await this.#clear(queue, cage, name, SHARES)) && this.#streams.ownConsumer(queue, cage, name, maxAckPending)
+  }
+
+  /** Deletes the other consumers that have such calls and whose leaders are gone (S2); true if none is left. */
+  async #clear(queue: string, cage: string, name: string, shares: readonly Share[]): Promise<boolean> {
+    const filters = shares.map((share) => filterOf(queue, cage, share))
     const rivals = (await this.#streams.consumers(queue)).filter(
       (other) => other.name !== name && filters.includes(other.config.filter_subject ?? ''),
     )
     const gone = await Promise.all(rivals.map((rival) => this.#isGone(rival.name)))
     await Promise.all(rivals.filter((_, i) => gone[i]).map((rival) => this.#streams.deleteConsumer(queue, rival.name)))
     return gone.every((is) => is)
-  }
-
-  /** Tries to have the consumer `name`; true if this copy leads now. */
-  async claim(queue: string, cage: string, name: string, maxAckPending: number): Promise<boolean> {
-    if (await this.#streams.ownConsumer(queue, cage, name, maxAckPending)) return true
-    const filters = (['all', 'normal', 'high'] as const).map((priority) => filterOf(queue, cage, priority))
-    return (await this.clear(queue, name, filters)) && this.#streams.ownConsumer(queue, cage, name, maxAckPending)
   }
 
   async #isGone(consumer: string): Promise<boolean> {

@@ -64,8 +64,11 @@ export function isQueueSubject(subject: string): boolean {
   return isName(queue) && isCallSubject(`${cage}.${module}.${method}`) && (suffix === undefined || suffix === 'high') && more.length === 0
 }
 
+/** Which calls a consumer has: those of one priority, or all. */
+export type Share = Priority | 'all'
+
 /** The calls of a priority that a cage has in a queue, or all of them. */
-export function filterOf(queue: string, cage: string, priority: Priority | 'all'): string {
+export function filterOf(queue: string, cage: string, priority: Share): string {
   const suffix = { normal: '*.*', high: '*.*.high', all: '>' } as const
   return `queue.${queue}.${cage}.${suffix[priority]}`
 }

@@ -203,7 +203,8 @@ export class SequencedConsumer implements Consumer {
     clearTimeout(this.#timer)
     if (!this.#puller || this.#deps.control.of(this.#queue).mode === 'paused') return
     const now = Date.now()
-    while (this.#running.size < this.#policy().concurrency) {
+    const { concurrency, totalConcurrency = concurrency } = this.#policy()
+    while (this.#running.size < Math.min(concurrency, totalConcurrency)) {
       const item = this.#lanes.take(now)
       if (!item) break
       const done: Promise<void> = this.#run(item, this.#puller, this.#lanes).finally(() => {

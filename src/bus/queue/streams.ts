@@ -1,9 +1,10 @@
 /**
  * Streams and consumers of the queues: what they are called, and how they are made.
  * W1. A queue's stream is a work queue: a message is there until it is done, and each belongs to exactly one consumer.
- * W2. The consumer of (queue, cage, priority) is shared by all copies of the cage and named after it. In a sequenced queue it belongs to one
- *     copy, under a name of that copy's own: a work queue refuses a second consumer of the same calls, so whoever has it leads, on one
- *     server and on a cluster.
+ * W2. The consumer of (queue, cage, priority) is shared by all copies of the cage and named after it. If a number holds for all copies
+ *     together (`totalConcurrency`) there is one for both priorities, because the server counts what is under way by the consumer. In a
+ *     sequenced queue it belongs to one copy, under a name of that copy's own: a work queue refuses a second consumer of the same calls, so
+ *     whoever has it leads, on one server and on a cluster.
  * W3. A server that was killed may still have messages that were acknowledged before (2.9.10: up to a thousand). Its consumers know that these
  *     are done and give them to nobody; they are deleted here, up to the floor below which everything is acknowledged.
  * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way and hold
@@ -11,8 +12,7 @@
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
-import type { Priority } from './contract.ts'
-import { filterOf, STREAMS, streamOf } from './message.ts'
+import { filterOf, type Share, STREAMS, streamOf } from './message.ts'
 
 /** Without a sign of life for so long a call is given to another copy; `Keeper` gives one every second. */
 export const ACK_WAIT_MS: number = 5_000
@@ -26,6 +26,9 @@ const DEAD_LETTERS_MS = 30 * 86_400_000
 /** What was settled is remembered for so long, in so many messages: a server that was killed gives it out again in its first seconds. */
 const SETTLED_MS = 86_400_000
 const SETTLED_MESSAGES = 1_024
+
+/** Every share that a consumer can have. */
+export const SHARES: readonly Share[] = ['normal', 'high', 'all']
 
 /** Settings of all streams that an engineer may choose. */
 export interface StreamSettings {
@@ -66,9 +69,9 @@ export class Streams {
   }
 
   /** The consumer that all copies of a cage share (W2). */
-  async sharedConsumer(queue: string, cage: string, priority: Priority, maxAckPending: number): Promise<string> {
-    const name = priority === 'high' ? `${cage}_high` : cage
-    const config = { ...consumer(name, filterOf(queue, cage, priority)), ack_wait: ACK_WAIT_MS * NS, max_ack_pending: maxAckPending }
+  async sharedConsumer(queue: string, cage: string, share: Share, maxAckPending: number): Promise<string> {
+    const name = sharedName(cage, share)
+    const config = { ...consumer(name, filterOf(queue, cage, share)), ack_wait: ACK_WAIT_MS * NS, max_ack_pending: maxAckPending }
     await this.js.ensureConsumer(streamOf(queue), config)
     return name
   }
@@ -159,6 +162,16 @@ export class Streams {
   async #limits(name: string, subject: string, config: Wanted): Promise<void> {
     await this.js.ensureStream({ name, subjects: [subject], ...config, ...this.#replicas })
   }
+}
+
+/** What a consumer is called that all copies of a cage share; a copy's own has the copy's id in its name. */
+export function sharedName(cage: string, share: Share): string {
+  return `${cage}${{ normal: '', high: '_high', all: '~all' }[share]}`
+}
+
+/** Whether a consumer is one that all copies of its cage share. */
+export function isShared(name: string, cage: string): boolean {
+  return SHARES.some((share) => sharedName(cage, share) === name)
 }
 
 /** So many missing messages are acknowledged at once, and so many that are there are passed over (W4). */

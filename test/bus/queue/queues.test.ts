@@ -259,6 +259,41 @@ test('queue: a limit over all copies holds over all copies', async (t) => {
   assert.ok(most <= 2, `${most} at once`)
 })
 
+test('queue: a limit over all copies holds over both priorities, whatever the configuration was before', async (t) => {
+  const [one, two, queue] = [await testBus(t, nats.url), await testBus(t, nats.url), fresh()]
+  let [now, most] = [0, 0]
+  const run = async (): Promise<void> => {
+    most = Math.max(most, ++now)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    now--
+  }
+  const enqueue = (): Promise<unknown> =>
+    Promise.all(Array.from({ length: 40 }, (_, n) => put(one, queue, 'run', [n], { priority: n % 2 === 0 ? 'high' : 'normal' })))
+  const given = [policy(), policy({ totalConcurrency: 3 }), policy()]
+  const busiest: number[] = []
+  for (const each of given) {
+    const workers = [await work(t, one, queue, each, run), await work(t, two, queue, each, run)]
+    most = 0
+    await enqueue()
+    await eventually('all have run', () => workers.reduce((sum, { runs }) => sum + runs.length, 0) === 40)
+    busiest.push(most)
+    await Promise.all(workers.map((worker) => worker.stop()))
+  }
+  const [before = 0, limited = 0, after = 0] = busiest
+  assert.ok(before > 3 && after > 3 && limited === 3, `${busiest} at once`)
+})
+
+test('queue: copies that know of no limit over all copies wait for those that do', async (t) => {
+  const [one, two, queue] = [await testBus(t, nats.url), await testBus(t, nats.url), fresh()]
+  const worker = await work(t, one, queue, policy({ totalConcurrency: 2 }), () => {})
+  await assert.rejects(
+    two.consume(queue, 'shop', () => policy(), { handle: () => {}, cancel: () => {} }),
+    { code: 'CONFLICT' },
+  )
+  await put(one, queue, 'run')
+  await worker.ran(1)
+})
+
 test('queue: an urgent call does not wait behind others', async (t) => {
   const [bus, queue] = [await testBus(t, nats.url), fresh()]
   const gate = deferred<void>()
