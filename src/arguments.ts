@@ -1,7 +1,7 @@
 /** The command line of a node: words → options, or every mistake at once. Pure. */
 import { readName } from './cli/values.ts'
 import { asksFor, flag, option, options, optionsHelp, readWords } from './cli/words.ts'
-import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { LOG_LEVELS, type LogLevel } from './levels.ts'
 import { didYouMean } from './names.ts'
 import { EMBEDDED_PORT, readServers } from './servers.ts'
 

@@ -1,6 +1,7 @@
 /** Logging as the rest of the source sees it: pino's shape, fields first, a constant message. `openLog` makes one. */
-import { type DestinationStream, destination, type Level, pino } from 'pino'
+import { type DestinationStream, destination, pino } from 'pino'
 import { CageError } from './errors.ts'
+import type { LogLevel } from './levels.ts'
 import { mapStack } from './stack.ts'
 
 /** What everyone logs with. */
@@ -11,12 +12,10 @@ export interface Log {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
   fatal(fields: object, message: string): void
-  child(fields: object): Log
+  /** The same with more fields, and at a level of its own if it is given one. */
+  child(fields: object, options?: { level: LogLevel }): Log
   level: string
 }
-
-export type LogLevel = Level | 'silent'
-export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** Fields that never reach a log, wherever they stand. */
 const REDACTED = ['password', 'token', 'secret', 'authorization', 'credentials', 'nkey', 'key'].flatMap((name) => [name, `*.${name}`])

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
 import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { MEMORY_MB } from './defaults.ts'
-import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { LOG_LEVELS, type LogLevel } from './levels.ts'
 import { EMBEDDED_PORT } from './servers.ts'
 
 /** `config/node.ts` as it is written. */

@@ -110,6 +110,7 @@ test('layering: the bus knows no actors and no adapters', () => {
   const known = isUnder(
     'src/bus',
     'src/errors.ts',
+    'src/levels.ts',
     'src/log.ts',
     'src/ticker.ts',
     'src/bag.ts',
@@ -143,6 +144,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
   const plain = isUnder(
     'src/actors',
     'src/errors.ts',
+    'src/levels.ts',
     'src/names.ts',
     'src/bag.ts',
     'src/ticker.ts',

@@ -5,6 +5,7 @@
  */
 import type { Bus, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
+import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
 import type {
   Cages,
@@ -88,7 +89,7 @@ export class CallContext implements Context {
   }
 
   get log(): Log {
-    this.#log ??= this.#source.log.child({ method: this.#method, request: this.#request.id })
+    this.#log ??= this.#makeLog()
     return this.#log
   }
 
@@ -145,6 +146,13 @@ export class CallContext implements Context {
     for (const stop of this.#stops?.splice(0) ?? []) stop()
   }
 
+  #makeLog(): Log {
+    const { log } = this.#source
+    const { id, log: level } = this.#request
+    const fields = { method: this.#method, request: id }
+    return level !== undefined && isFiner(level, log.level) ? log.child(fields, { level }) : log.child(fields)
+  }
+
   #makeState(): State {
     const { bus, cage, module } = this.#source
     return new ModuleState(bus.state(cage, module), {
@@ -181,8 +189,11 @@ export class CallContext implements Context {
     }
   }
 
-  #caller({ timeoutMs, parameters }: WithOptions): CallFunction {
-    const request = parameters ? { ...this.#request, parameters: { ...this.#request.parameters, ...parameters } } : this.#request
+  #caller({ timeoutMs, parameters, log }: WithOptions): CallFunction {
+    if (log !== undefined && !isLogLevel(log))
+      throw new CageError('INVALID_ARGUMENT', `log must be ${LOG_LEVELS.join(', ')}, not ${JSON.stringify(log)}`)
+    const laid = parameters ? { ...this.#request, parameters: { ...this.#request.parameters, ...parameters } } : this.#request
+    const request = log === undefined ? laid : { ...laid, log }
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true

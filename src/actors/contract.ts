@@ -4,6 +4,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { CallStatus } from '../bus/queue/contract.ts'
+import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
@@ -135,6 +136,8 @@ export interface WithOptions {
   timeoutMs?: number
   /** Laid over the request's parameters. */
   parameters?: Record<string, unknown>
+  /** `ctx.log` of everything that is done for these calls, queued or not, tells this much at least. INVALID_ARGUMENT if it is no level. */
+  log?: LogLevel
 }
 
 /** What calls are made with. */

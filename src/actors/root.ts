@@ -6,7 +6,8 @@
  */
 import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
-import type { Log, LogLevel } from '../log.ts'
+import type { LogLevel } from '../levels.ts'
+import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
 import { CageThread, type SpareWorker, type ThreadDeath } from './thread.ts'

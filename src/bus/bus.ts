@@ -3,6 +3,7 @@
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
  */
 import type { CageError } from '../errors.ts'
+import type { LogLevel } from '../levels.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
@@ -13,6 +14,8 @@ export interface RequestInfo {
   traceparent?: string | undefined
   /** The user's own, small: they travel along. `interface` and `protocol` tell how the request came in. */
   parameters?: Readonly<Record<string, unknown>> | undefined
+  /** Its methods log at least at this level, whatever their nodes' level is. */
+  log?: LogLevel | undefined
   /** Of a queued call; it does not travel along. */
   queued?: QueuedInfo | undefined
 }

@@ -7,6 +7,7 @@
 import { type Msg, type MsgHdrs, MsgHdrsImpl, type NatsConnection } from 'nats'
 import { Bag, type Bagged } from '../bag.ts'
 import { CageError, toCageError } from '../errors.ts'
+import { isLogLevel } from '../levels.ts'
 import type { Call, CallHandler, Outcome, RequestInfo, Subscription } from './bus.ts'
 import { checkSize } from './caller.ts'
 import type { Outbox } from './outbox.ts'
@@ -151,7 +152,10 @@ function readTimeout(headers: MsgHdrs | undefined): number | undefined {
 
 function readRequest(headers: MsgHdrs | undefined): RequestInfo {
   if (headers === undefined) return { id: '' }
-  return { id: headers.get('Request-Id').slice(0, 128), traceparent: headers.get('traceparent') || undefined }
+  const request: RequestInfo = { id: headers.get('Request-Id').slice(0, 128), traceparent: headers.get('traceparent') || undefined }
+  const log = headers.get('Log-Level')
+  if (isLogLevel(log)) request.log = log // a wrong word is no reason to refuse a call
+  return request
 }
 
 /** A header ends at CR or LF (NATS client protocol, HPUB), so a message must have none. */

@@ -8,6 +8,7 @@
 import { addExtension, Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import { CageError, type ErrorBody } from '../errors.ts'
 import { toJson } from '../json.ts'
+import { isLogLevel } from '../levels.ts'
 import type { RequestInfo } from './bus.ts'
 
 /** `envelope` is the MessagePack of our own nodes, which also tells a Map from an object. */
@@ -49,10 +50,12 @@ const exact = new Unpackr({ ...OPTIONS, int64AsType: 'bigint' } as ConstructorPa
 const lenient = new Unpackr({ ...OPTIONS, int64AsType: 'auto' } as unknown as ConstructorParameters<typeof Unpackr>[0]) // the type lags behind the documentation
 const EMPTY = new Uint8Array(0)
 
-/** Packs a call of ours: 0xc1, then `[args, timeoutMs, id, traceparent?, parameters?, queued?]`. */
+/** Packs a call of ours: 0xc1, then `[args, timeoutMs, id, traceparent?, parameters?, queued?, log?]`. */
 export function encodeEnvelope(args: unknown[], timeoutMs: number, request: RequestInfo, queued?: object): Uint8Array {
   const fields: unknown[] = [tagged(args), timeoutMs, request.id]
-  if (queued !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters ?? null), tagged(queued))
+  if (request.log !== undefined)
+    fields.push(request.traceparent ?? null, tagged(request.parameters ?? null), tagged(queued ?? null), request.log)
+  else if (queued !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters ?? null), tagged(queued))
   else if (request.parameters !== undefined) fields.push(request.traceparent ?? null, tagged(request.parameters))
   else if (request.traceparent !== undefined) fields.push(request.traceparent)
   const bytes = pack(fields, RESERVE_START_SPACE + 1)
@@ -102,12 +105,13 @@ export function decodeBody(data: Uint8Array): unknown {
 function decodeEnvelope(data: Uint8Array): Question {
   const fields = unpack(exact, data.subarray(1))
   if (!Array.isArray(fields)) throw invalid('the envelope is not an array')
-  const [args, timeoutMs, id, traceparent, parameters, queued] = fields as unknown[]
+  const [args, timeoutMs, id, traceparent, parameters, queued, log] = fields as unknown[]
   if (!Array.isArray(args) || typeof timeoutMs !== 'number' || Number.isNaN(timeoutMs) || typeof id !== 'string')
     throw invalid('the envelope lacks arguments, timeout or id')
   const request: RequestInfo = { id }
   if (typeof traceparent === 'string') request.traceparent = traceparent
   if (typeof parameters === 'object' && parameters !== null) request.parameters = parameters as Record<string, unknown>
+  if (isLogLevel(log)) request.log = log
   return { format: 'envelope', args, timeoutMs, request, queued }
 }
 

@@ -1,6 +1,7 @@
 /** `menagerie call`: one call from the command line; its answer, or with `--queue` its id. */
-import type { Bus } from '../bus/bus.ts'
+import type { Bus, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
+import { LOG_LEVELS, type LogLevel } from '../levels.ts'
 import { type Command, command } from './command.ts'
 import { note, print, printJson } from './output.ts'
 import { BUS_WORDS, withBus, withQueues } from './session.ts'
@@ -19,6 +20,7 @@ const WORDS = {
   target: operand('CAGE.MODULE.METHOD', readTarget),
   args: optional('JSON', readArguments),
   timeout: option('DURATION', 'how long to wait for the answer (default: 10s)', readDuration),
+  log: option('LEVEL', 'what is done for the call logs this much at least: debug, trace', readOneOf(...LOG_LEVELS)),
   queue: option('NAME', 'makes a durable call of it, and prints its id', readName),
   ...QUEUED,
   ...BUS_WORDS,
@@ -42,7 +44,7 @@ With --queue the call is stored, and run by whoever runs the queue: menagerie qu
     if (queue !== undefined) return withQueues('call', values, (bus) => enqueue(bus, queue, values))
     return withBus('call', values, async (bus) => {
       const { cage, module, method } = values.target
-      printJson(await bus.call(cage, module, method, values.args ?? [], { deadline: deadlineIn(values), request: { id: '' } }))
+      printJson(await bus.call(cage, module, method, values.args ?? [], { deadline: deadlineIn(values), request: requestIn(values) }))
       return 0
     })
   },
@@ -57,11 +59,15 @@ async function enqueue(bus: Bus, queue: string, values: Values<typeof WORDS>): P
     if (!(error instanceof CageError) || error.code !== 'NOT_FOUND') throw error
     note(`menagerie: ${error.message} (the queue is made now, and the call waits for a cage that runs it)`)
   })
-  const options = { id, delayMs, expiresMs, key, priority, request: { id: '' }, deadline: deadlineIn(values) }
+  const options = { id, delayMs, expiresMs, key, priority, request: requestIn(values), deadline: deadlineIn(values) }
   const given = await bus.enqueue(queue, cage, module, method, args, options)
   if (json) printJson({ id: given, queue })
   else print(given)
   return 0
+}
+
+function requestIn({ log }: { log?: LogLevel | undefined }): RequestInfo {
+  return log === undefined ? { id: '' } : { id: '', log }
 }
 
 function deadlineIn({ timeout = 10_000 }: { timeout?: number | undefined }): number {

@@ -27,6 +27,16 @@ test('wire: what our own nodes send each other survives exactly', () => {
   assert.deepEqual(decodeResult(encodeResult(VALUES, 'envelope')), VALUES)
 })
 
+test('wire: a log level travels with a request, and a word that is none is dropped', () => {
+  const request = { id: 'r1', log: 'debug' } as const
+  assert.deepEqual(decodeQuestion(encodeEnvelope([1], 1_500, request)).request, request)
+  const queued = { id: 'order/42' }
+  const both = decodeQuestion(encodeEnvelope([1], 0, { ...request, parameters: { user: 'u' } }, queued))
+  assert.deepEqual([both.request, both.queued], [{ ...request, parameters: { user: 'u' } }, queued])
+  const wrong = { id: 'r1', log: 'loud' as 'debug' }
+  assert.deepEqual(decodeQuestion(encodeEnvelope([1], 1_500, wrong)).request, { id: 'r1' })
+})
+
 test('wire: JSON is a list of arguments, one argument, or none', () => {
   const args = (text: string): unknown[] => decodeQuestion(Buffer.from(text)).args
   assert.deepEqual(args('["World", 2]'), ['World', 2])

@@ -5,6 +5,7 @@
  * Q3. Each republication (a retry, a snooze, the end of a delay) has a higher `moves`, so that what is left of an older one is known as such.
  */
 import { CageError } from '../../errors.ts'
+import { isLogLevel } from '../../levels.ts'
 import { isName } from '../../names.ts'
 import type { RequestInfo } from '../bus.ts'
 import { isCallSubject } from '../subjects.ts'
@@ -136,6 +137,7 @@ export function decodeCall({ subject, data, time, header }: MessageParts): Queue
     return { queue, cage, module, method, priority, args, request, id, attempts, moves, enqueuedAt, expiresMs, dueAt, key, failures }
   }
   const delayMs = numberIn(header, 'Delay-Ms')
+  const log = header('Log-Level')
   return {
     queue,
     cage,
@@ -143,7 +145,7 @@ export function decodeCall({ subject, data, time, header }: MessageParts): Queue
     method,
     priority,
     args,
-    request: { id: header('Request-Id') ?? '', traceparent: header('traceparent') },
+    request: { id: header('Request-Id') ?? '', traceparent: header('traceparent'), ...(isLogLevel(log) ? { log } : {}) },
     id: header('Nats-Msg-Id'),
     attempts: 0,
     moves: 0,

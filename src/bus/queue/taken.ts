@@ -51,8 +51,9 @@ export function take(msg: Msg, delivery: Delivery, policy: QueuePolicy, onRan: (
 /** The call as its module gets it. */
 export function arrivedCall({ call, id, expiresAt }: Taken, timeoutMs: number, now: number): Call {
   const { queue, module, method, args, attempts } = call
-  const { id: requestId, traceparent, parameters } = call.request
+  const { id: requestId, traceparent, parameters, log } = call.request
   const request: RequestInfo = { id: requestId, traceparent, parameters, queued: { queue, id, attempt: attempts + 1 } }
+  if (log !== undefined) request.log = log
   return { module, method, args, deadline: Math.min(expiresAt, now + timeoutMs), timeoutMs, request, oneWay: false }
 }
 
