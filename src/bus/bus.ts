@@ -3,6 +3,7 @@
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
  */
 import type { CageError } from '../errors.ts'
+import type { Journals } from './journal/contract.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
@@ -168,8 +169,15 @@ export interface Bus {
   /** The durable values of a module of a cage. Nothing is made before it is needed. */
   state(cage: string, module: string): StateStore
   readonly schedules: Schedules
+  /** Journals of coordinators and sagas. */
+  readonly journals: Journals
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
+  /**
+   * Whether the connection with this id, announced for the cage, answers. Nobody there: false at once; one that is stopped or cut off: false after
+   * `withinMs`. Rejects with UNAVAILABLE if our own connection was away meanwhile.
+   */
+  isAlive(cage: string, id: string, withinMs: number): Promise<boolean>
   stats(): BusStats
   /** Sends what is to be sent and closes. */
   close(): Promise<void>

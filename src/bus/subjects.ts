@@ -32,6 +32,11 @@ export function discoverySubjects(name: string, id: string): string[] {
   return ['PING', 'INFO', 'STATS'].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.${name}`, `$SRV.${verb}.${name}.${id}`])
 }
 
+/** Asks one instance whether it is there. */
+export function pingSubject(name: string, id: string): string {
+  return `$SRV.PING.${name}.${id}`
+}
+
 /** All schedules are asked there at once. */
 export const ALL_SCHEDULES = '$SCHEDULE.info'
 
