@@ -174,10 +174,10 @@ export interface Bus {
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**
-   * Whether the connection with this id, announced for the cage, answers. Nobody there: false at once; one that is stopped or cut off: false after
-   * `withinMs`. Rejects with UNAVAILABLE if our own connection was away meanwhile.
+   * Whether the connection with this id answers. If it is closed: false at once; if it is stopped or cut off: false after `withinMs`. Rejects with
+   * UNAVAILABLE if our own connection was away meanwhile.
    */
-  isAlive(cage: string, id: string, withinMs: number): Promise<boolean>
+  isAlive(id: string, withinMs: number): Promise<boolean>
   stats(): BusStats
   /** Sends what is to be sent and closes. */
   close(): Promise<void>
