@@ -4,6 +4,7 @@
  */
 import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
+import type { Journals } from './journal/contract.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
@@ -171,8 +172,15 @@ export interface Bus {
   /** The durable values of a module of a cage. Nothing is made before it is needed. */
   state(cage: string, module: string): StateStore
   readonly schedules: Schedules
+  /** Journals of coordinators and sagas. */
+  readonly journals: Journals
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
+  /**
+   * Whether the connection with this id answers. If it is closed: false at once; if it is stopped or cut off: false after `withinMs`. Rejects with
+   * UNAVAILABLE if our own connection was away meanwhile.
+   */
+  isAlive(id: string, withinMs: number): Promise<boolean>
   stats(): BusStats
   /** Sends what is to be sent and closes. */
   close(): Promise<void>

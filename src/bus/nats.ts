@@ -7,6 +7,8 @@ import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
+import { BusJournals } from './journal/journals.ts'
+import { answerWhetherAlive, isAlive } from './liveness.ts'
 import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
@@ -30,7 +32,13 @@ export async function openBus(
   const server = new Server(nc, outbox)
   const id = nuid.next()
   const queues = new Queues(id, nc, connection, outbox, caller, log, { replicas: options.replicas, ...queuesOptions })
-  const states = new States(new JetStream(caller), { nc, connection, log }, options.replicas)
+  const { replicas } = options
+  const js = new JetStream(caller)
+  const states = new States(js, { nc, connection, log }, replicas)
+  const alive: Bus['isAlive'] = (other, withinMs) => isAlive(connection, caller, other, withinMs)
+  answerWhetherAlive(nc, id)
+  const maxPayload = (): number => nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
+  const journals = new BusJournals({ js, id, maxPayload, log, replicas, isAlive: alive })
   return {
     id,
     get connected() {
@@ -46,6 +54,8 @@ export async function openBus(
     queues: queues.admin,
     schedules: busSchedules(nc, caller, outbox),
     state: (cage, module) => states.of(cage, module),
+    journals,
+    isAlive: alive,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
         callback: (error, msg) => {
@@ -57,12 +67,16 @@ export async function openBus(
     },
     stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
     async close() {
+      journals.close()
       await queues.close()
       caller.close()
       await close(connection)
     },
   }
 }
+
+/** A server's own, bytes. */
+const DEFAULT_MAX_PAYLOAD = 1_048_576
 
 /** Connects for nothing but to keep the calls of these tables alive. */
 export async function openKeeper(

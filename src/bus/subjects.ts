@@ -32,6 +32,11 @@ export function discoverySubjects(name: string, id: string): string[] {
   return ['PING', 'INFO', 'STATS'].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.${name}`, `$SRV.${verb}.${name}.${id}`])
 }
 
+/** Where a connection tells that it is alive. */
+export function aliveSubject(id: string): string {
+  return `$ALIVE.${id}`
+}
+
 /** All schedules are asked there at once. */
 export const ALL_SCHEDULES = '$SCHEDULE.info'
 
