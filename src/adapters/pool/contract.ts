@@ -1,5 +1,15 @@
 /** A pool of connections to one resource, as those who use it know it. Types only. */
-import type { ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
+import type { Log } from '../../log.ts'
+import type { ParticipantClass, Resource, ResourceConnection, Scope } from '../adapter.ts'
+
+/** What a pool is made of. */
+export interface PoolSource {
+  readonly name: string
+  readonly settings: PoolSettings
+  /** Called when the first connection is needed, and again if it fails. */
+  readonly open: () => Promise<Resource>
+  readonly log: Log
+}
 
 /** `pool` of a resource's configuration, checked and complete. Defaults stand in options.ts. */
 export interface PoolSettings {
@@ -15,7 +25,9 @@ export interface PoolSettings {
   minRemainingMs: number
   /** The longest that one piece of work may hold a connection, ms. Default: its deadline. */
   maxCallMs?: number | undefined
-  /** Back-off between attempts to reach a broken resource, ms: all others are refused meanwhile. Default from 100 to 10,000. */
+  /** An attempt to connect that takes longer has failed, ms. It is the pool's, not one caller's. Default 5,000. */
+  connectMs: number
+  /** Back-off between attempts to reach a broken resource, ms: all others are refused meanwhile. Default from 100 to 3,000. */
   backoff: { firstMs: number; maxMs: number }
 }
 
@@ -55,6 +67,6 @@ export interface Pool {
   /** What its connections are in a transaction; undefined before the first one was made. */
   readonly participant: ParticipantClass | undefined
   stats(): PoolStats
-  /** Takes no more work; resolves when what runs has ended and all is closed. */
+  /** Takes no more work; resolves when what waits and runs has ended and all is closed. A changed configuration makes another pool: ask for it by name at each use. */
   stop(): Promise<void>
 }
