@@ -7,9 +7,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Adapter } from './adapters/adapter.ts'
+import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import { compile, evaluate } from './compile.ts'
 import { didYouMean, isName } from './names.ts'
-import { type Adapted, type CageSettings, cageSchema, type NodeSettings, nodeSchema, type ResourceSettings } from './settings.ts'
+import { type Adapted, type CageSettings, cageSchema, type NodeSettings, nodeSchema } from './settings.ts'
 
 /** A mistake of the user's, ready to be printed. */
 export type Mistake = string
@@ -28,7 +29,7 @@ export interface ConfigSource {
 /** What adapters can do, and what of a resource is not its adapter's. */
 export interface Protocols {
   adapters: ReadonlyMap<string, Adapter>
-  resource: { pool: z.ZodType<ResourceSettings['pool']> }
+  resource: { pool: z.ZodType<PoolSettings>; cache: z.ZodType<CacheSettings> }
 }
 
 /** Reads `config/node.ts`; a missing file is an empty one. */
@@ -55,12 +56,17 @@ export async function readCageConfig(source: ConfigSource, cage: string, protoco
     else mistakes.push(...(read?.mistakes ?? []))
   }
   const resources: CageSettings['resources'] = {}
-  for (const [name, { kind, pool = {}, ...options }] of Object.entries(written.resources)) {
+  for (const [name, { kind, pool = {}, cache, ...options }] of Object.entries(written.resources)) {
     const schema = schemaOf('resource', name, kind, own.file, protocols.adapters, mistakes)
     const read = schema && check(schema, options, own.file, ['resources', name])
     const readPool = check(protocols.resource.pool, pool, own.file, ['resources', name, 'pool'])
-    if (read?.ok && readPool.ok) resources[name] = { kind, options: read.settings, pool: readPool.settings }
-    for (const part of [read, readPool]) if (part && !part.ok) mistakes.push(...part.mistakes)
+    const readCache: Read<CacheSettings | undefined> =
+      cache === undefined
+        ? { ok: true, settings: undefined }
+        : check(protocols.resource.cache, cache, own.file, ['resources', name, 'cache'])
+    if (read?.ok && readPool.ok && readCache.ok)
+      resources[name] = { kind, options: read.settings, pool: readPool.settings, cache: readCache.settings }
+    for (const part of [read, readPool, readCache]) if (part && !part.ok) mistakes.push(...part.mistakes)
   }
   if (!checked.ok) return { ok: false, mistakes }
   const queues: CageSettings['queues'] = {}

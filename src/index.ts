@@ -21,8 +21,9 @@ export type {
   WithOptions,
 } from './actors/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type { Isolation, PostgresResource, PostgresSession, Row, TransactionOptions } from './adapters/postgresql/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
-export type { CageConfig, NodeConfig, PoolConfig, QueueConfig } from './settings.ts'
+export type { CageConfig, NodeConfig, PoolConfig, QueueConfig, ResourceConfig } from './settings.ts'

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
-import type { PoolSettings } from './adapters/pool/contract.ts'
+import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { MEMORY_MB } from './defaults.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
@@ -49,12 +49,21 @@ export interface CageConfig {
   modules?: Record<string, ModuleOptions> | undefined
   /** Each with its `kind`; docs/adapters tells each kind's options. */
   interfaces?: Record<string, { kind: string; [option: string]: unknown }> | undefined
-  /** What modules call outside, each with its `kind` and `pool`; docs/resources.md tells what all have, docs/adapters each kind's options. */
-  resources?: Record<string, { kind: string; pool?: PoolConfig | undefined; [option: string]: unknown }> | undefined
+  /** What modules call outside, each with its `kind`; docs/resources.md tells what all have, docs/adapters each kind's options. */
+  resources?: Record<string, ResourceConfig> | undefined
   /** The durable queues whose calls this cage runs. Default: `{ retry: {} }`. */
   queues?: Record<string, QueueConfig> | undefined
   /** OTP's words: more than `intensity` (5) deaths of one child in `periodMs` (10,000) end the cage. */
   supervision?: { intensity?: number | undefined; periodMs?: number | undefined } | undefined
+}
+
+/** A resource as it is written: its adapter's options beside these. */
+export interface ResourceConfig {
+  kind: string
+  pool?: PoolConfig | undefined
+  /** Without it nothing is cached; see `CacheSettings`. */
+  cache?: Partial<CacheSettings> | undefined
+  [option: string]: unknown
 }
 
 /** A resource's pool as it is written; see `PoolSettings`. */
@@ -96,6 +105,7 @@ export interface ResourceSettings {
   /** What its adapter's schema made of them. */
   options: unknown
   pool: PoolSettings
+  cache?: CacheSettings | undefined
 }
 
 const DAY_MS = 86_400_000

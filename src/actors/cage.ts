@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path'
 import type { Driver, InterfaceHost, Listener } from '../adapters/adapter.ts'
-import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
+import type { CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
@@ -39,6 +39,8 @@ export interface CageHost {
   readonly drivers: ReadonlyMap<string, Driver>
   /** Makes the pool of a resource. */
   readonly openPool: (source: PoolSource) => Pool
+  /** Makes the cache of what is read from one. */
+  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string

@@ -140,13 +140,13 @@ export class CallContext implements Context {
 
   resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
   resource(name: string, options?: ResourceCallOptions): UntypedResource
-  resource(name: string, { timeoutMs }: ResourceCallOptions = {}): UntypedResource {
+  resource(name: string, { timeoutMs, cache }: ResourceCallOptions = {}): UntypedResource {
     const { resources } = this.#source
     return proxyOf((method) => async (...args: unknown[]) => {
       if (this.#ended) throw this.#ended
       this.#scope ??= { deadline: this.deadline, signal: this.signal }
       const scope = timeoutMs === undefined ? this.#scope : { ...this.#scope, deadline: Math.min(this.deadline, Date.now() + timeoutMs) }
-      return await resources.call(name, method, args, scope)
+      return await resources.call(name, method, args, scope, cache)
     })
   }
 

@@ -3,6 +3,7 @@
  * Types only; users import them from 'menagerie'.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { CacheCall } from '../adapters/pool/contract.ts'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { Log } from '../log.ts'
 
@@ -21,6 +22,8 @@ export type UntypedResource = Readonly<Record<string, (...args: unknown[]) => Pr
 export interface ResourceCallOptions {
   /** At most this long, within what is left of the deadline. */
   timeoutMs?: number | undefined
+  /** Of a resource with a `cache`: the calls are reads that may be kept, or, with `writeKeys`, writes. False: neither. */
+  cache?: CacheCall | false | undefined
 }
 
 /** Exports that the runtime calls itself, or reads, and never serves. */

@@ -4,7 +4,7 @@
  * O2. A changed configuration makes a new pool for new work; the old one ends when its work has.
  */
 import type { Driver, ResourceHost, Scope } from '../adapters/adapter.ts'
-import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
+import type { CacheCall, CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
 import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { didYouMean } from '../names.ts'
@@ -16,10 +16,12 @@ export interface ResourcesSource {
   readonly log: Log
   readonly drivers: ReadonlyMap<string, Driver>
   readonly openPool: (source: PoolSource) => Pool
+  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
 }
 
 interface Configured {
   pool: Pool
+  cache: ReadCache | undefined
   settings: ResourceSettings
 }
 
@@ -40,7 +42,9 @@ export class Resources {
       ending.push(pool.stop())
     }
     for (const [name, each] of Object.entries(settings)) {
-      if (!this.#known.has(name)) this.#known.set(name, { pool: this.#open(name, each), settings: each })
+      if (this.#known.has(name)) continue
+      const cache = each.cache && this.#source.openCache(name, each.cache)
+      this.#known.set(name, { pool: this.#open(name, each), cache, settings: each })
     }
     await Promise.all(ending)
   }
@@ -48,6 +52,11 @@ export class Resources {
   /** Ask at each use: a changed configuration makes another. */
   get(name: string): Pool | undefined {
     return this.#known.get(name)?.pool
+  }
+
+  /** What was read from it, if that is configured. */
+  cache(name: string): ReadCache | undefined {
+    return this.#known.get(name)?.cache
   }
 
   names(): string[] {
@@ -61,9 +70,13 @@ export class Resources {
     throw new CageError('INVALID_ARGUMENT', `cage ${this.#source.cage} has no resource ${name}${didYouMean(name, this.#known.keys())}`)
   }
 
-  /** One call on a connection of its own. */
-  async call(name: string, method: string, args: readonly unknown[], scope: Scope): Promise<unknown> {
-    return await this.pool(name).use(scope, (lease) => lease.connection.call(method, args, lease.scope))
+  /** One call on a connection of its own, or what is kept of an earlier one. */
+  async call(name: string, method: string, args: readonly unknown[], scope: Scope, cached?: CacheCall | false): Promise<unknown> {
+    const pool = this.pool(name)
+    const execute = (): Promise<unknown> => pool.use(scope, (lease) => lease.connection.call(method, args, lease.scope))
+    const { cache, settings } = this.#known.get(name) ?? {}
+    const how = cached ?? (settings?.cache?.always ? {} : false)
+    return await (cache && how ? cache.use(method, args, how, scope, execute) : execute())
   }
 
   async stop(): Promise<void> {

@@ -3,8 +3,8 @@ import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
-import type { PoolSettings } from './pool/contract.ts'
-import { poolOptions } from './pool/options.ts'
+import type { CacheSettings, PoolSettings } from './pool/contract.ts'
+import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresOptions } from './postgresql/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
 import { voidOptions } from './void/options.ts'
@@ -22,4 +22,4 @@ export const ADAPTERS: ReadonlyMap<string, Adapter> = new Map(
 )
 
 /** What every resource can be configured with, whatever its kind. */
-export const RESOURCE_SCHEMAS: { pool: ZodType<PoolSettings> } = { pool: poolOptions }
+export const RESOURCE_SCHEMAS: { pool: ZodType<PoolSettings>; cache: ZodType<CacheSettings> } = { pool: poolOptions, cache: cacheOptions }

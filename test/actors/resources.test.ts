@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { Resources } from '../../src/actors/resources.ts'
 import type { Driver, Scope } from '../../src/adapters/adapter.ts'
 import { DRIVERS } from '../../src/adapters/drivers.ts'
+import { openCache } from '../../src/adapters/pool/cache.ts'
 import { openPool } from '../../src/adapters/pool/pool.ts'
 import { RESOURCE_SCHEMAS } from '../../src/adapters/registry.ts'
 import { CageError } from '../../src/errors.ts'
@@ -18,7 +19,7 @@ function settings(kind: string, options: unknown = {}, pool: object = {}): Resou
 }
 
 function resources(drivers: ReadonlyMap<string, Driver> = DRIVERS): Resources {
-  return new Resources({ cage: 'shop', log: recordingLog().log, drivers, openPool })
+  return new Resources({ cage: 'shop', log: recordingLog().log, drivers, openPool, openCache })
 }
 
 test('resources: a call goes through the pool of its resource; an unknown name is told with the nearest', async () => {

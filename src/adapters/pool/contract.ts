@@ -1,4 +1,4 @@
-/** A pool of connections to one resource, as those who use it know it. Types only. */
+/** A pool of connections to one resource, and a cache of what was read from it, as those who use them know them. Types only. */
 import type { Log } from '../../log.ts'
 import type { ParticipantClass, Resource, ResourceConnection, Scope } from '../adapter.ts'
 
@@ -69,4 +69,49 @@ export interface Pool {
   stats(): PoolStats
   /** Takes no more work; resolves when what waits and runs has ended and all is closed. A changed configuration makes another pool: ask for it by name at each use. */
   stop(): Promise<void>
+}
+
+/** Who makes room: the least recently used, the least often used, the cheapest to get again, what has saved the least, the next to expire, anyone. */
+export type CachePolicy = 'lru' | 'lfu' | 'weight' | 'useless' | 'old' | 'random'
+
+/** `cache` of a resource's configuration, checked and complete. Defaults stand in options.ts. */
+export interface CacheSettings {
+  /** Results kept at once. Default 1,000. */
+  size: number
+  /** A result is kept so long, ms. Default: until it makes room or is invalidated. */
+  ttlMs?: number | undefined
+  policy: CachePolicy
+  /** With it, room is made in the group that has saved the least per result within so long, ms; the policy decides within that group. */
+  groupIntervalMs?: number | undefined
+  /** Every call is a read, unless it says otherwise. Default false: only those that ask for it are. */
+  always: boolean
+}
+
+/** How one call is cached. */
+export interface CacheCall {
+  /** What the result is known by. Default: the method and its arguments. */
+  key?: string | undefined
+  ttlMs?: number | undefined
+  /** What it would cost to get it again. Default: the ms that it took. */
+  weight?: number | undefined
+  group?: string | undefined
+  /** What has been read: a write of one of them invalidates it. */
+  readKeys?: readonly string[] | undefined
+  /** What is written: the call is made, and reads of these are forgotten, also those under way. */
+  writeKeys?: readonly string[] | undefined
+}
+
+export interface CacheStats {
+  size: number
+  kept: number
+  hits: number
+  misses: number
+}
+
+export interface ReadCache {
+  /** The result as it is kept, or as `execute` makes it; each caller gets a copy of its own. */
+  use(method: string, args: readonly unknown[], call: CacheCall, scope: Scope, execute: () => Promise<unknown>): Promise<unknown>
+  /** Forgets what has read one of the keys. */
+  invalidate(keys: readonly string[]): void
+  stats(): CacheStats
 }

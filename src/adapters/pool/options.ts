@@ -1,10 +1,10 @@
 /**
- * `pool` of a resource's configuration. docs/resources.md explains each option.
+ * `pool` and `cache` of a resource's configuration. docs/resources.md explains each option.
  *
- *   ledger: { kind: 'postgresql', url: env('LEDGER_URL'), pool: { size: 20, standby: 2, maxCallMs: 5_000 } },
+ *   ledger: { kind: 'postgresql', url: env('LEDGER_URL'), pool: { size: 20, standby: 2, maxCallMs: 5_000 }, cache: { size: 500, ttlMs: 60_000 } },
  */
 import { z } from 'zod'
-import type { PoolSettings } from './contract.ts'
+import type { CacheSettings, PoolSettings } from './contract.ts'
 
 const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
 const ms = z.number().positive().max(LONGEST_MS)
@@ -24,3 +24,11 @@ export const poolOptions: z.ZodType<PoolSettings> = z
       .prefault({}),
   })
   .refine(({ size, standby }) => standby <= size, { error: 'standby is more than size', path: ['standby'] })
+
+export const cacheOptions: z.ZodType<CacheSettings> = z.strictObject({
+  size: z.number().int().min(1).max(1_000_000).default(1_000),
+  ttlMs: ms.optional(),
+  policy: z.enum(['lru', 'lfu', 'weight', 'useless', 'old', 'random']).default('lru'),
+  groupIntervalMs: ms.optional(),
+  always: z.boolean().default(false),
+})

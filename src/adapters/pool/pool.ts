@@ -218,7 +218,7 @@ class ConnectionPool implements Pool {
 
   #rest(idle: Idle): void {
     this.#idle.push(idle)
-    this.#armSweep()
+    this.#armSweep(this.settings.idleMs)
   }
 
   /** Connects what those who wait, and `standby`, need and nobody has begun to connect. */
@@ -315,10 +315,10 @@ class ConnectionPool implements Pool {
     }
   }
 
-  #armSweep(): void {
+  /** At the latest after `idleMs`: nothing that comes to rest meanwhile is to be closed sooner. */
+  #armSweep(delayMs: number): void {
     if (this.#sweep || this.#idle.length === 0) return
-    const next = Math.min(...this.#idle.map((idle) => this.#expiry(idle)))
-    this.#sweep = setTimeout(() => this.#sweepIdle(), Math.max(1, next - Date.now() + 1))
+    this.#sweep = setTimeout(() => this.#sweepIdle(), Math.max(1, Math.min(this.settings.idleMs, delayMs) + 1))
     this.#sweep.unref()
   }
 
@@ -336,7 +336,7 @@ class ConnectionPool implements Pool {
       this.#idle.splice(this.#idle.indexOf(idle), 1)
       this.#close(idle.connection)
     }
-    this.#armSweep()
+    this.#armSweep(Math.min(...this.#idle.map((idle) => this.#expiry(idle))) - now)
     this.#grow()
   }
 
