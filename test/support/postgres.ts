@@ -20,6 +20,8 @@ export interface PostgresServer {
   readonly log: () => string
   /** SIGQUIT: it ends all sessions at once, as in a crash, and recovers at its next start. */
   crash(): Promise<void>
+  /** SIGINT: it ends, and its sessions with it. */
+  stop(): Promise<void>
   /** Starts it again on its port and data. */
   restart(): Promise<void>
   /** Stops and continues it with all its processes: a server that is there and does not answer. */
@@ -89,6 +91,7 @@ export async function startPostgres(owner: Owner, options: PostgresServerOptions
     },
     log: () => said.join('\n'),
     crash: () => end('SIGQUIT'),
+    stop: () => end('SIGINT'),
     async restart() {
       await end('SIGINT')
       running = await launch()
