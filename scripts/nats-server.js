@@ -69,8 +69,13 @@ export async function install(name, say) {
   })
 }
 
-/** Downloads a package with what apt knows, or with lists of its own, and unpacks it: needs no root. */
-async function unpack(name, folder, say) {
+/**
+ * Downloads a package with what apt knows, or with lists of its own, and unpacks it: needs no root.
+ * @param {string} name
+ * @param {string} folder
+ * @param {(line: string) => void} say
+ */
+export async function unpack(name, folder, say) {
   say(`downloading Debian's package ${name} into ${folder}`)
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })

@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { find, findNatsServer, install, installNatsServer } from './nats-server.js'
+import { findPostgres, installPostgres } from './postgres.js'
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const DATA = join(ROOT, '.menagerie')
@@ -40,13 +41,14 @@ export async function ensureNatsServer() {
   if (findNatsServer(DATA) === undefined) await installNatsServer(DATA, say)
 }
 
-/** What the tests call our interfaces with. */
+/** What the tests call our interfaces with, and what our resources call. */
 export async function ensureTestPeers() {
   for (const command of ['curl', 'openssl']) {
     if (find(command, []) !== undefined) continue
     if (process.getuid?.() !== 0) throw new Error(`the tests need ${command}: apt-get install ${command}`)
     await install(command, say)
   }
+  if (findPostgres(DATA) === undefined) await installPostgres(DATA, say)
 }
 
 /** Runs a command in the foreground; ends this process with its status if it fails. */

@@ -7,9 +7,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Adapter } from './adapters/adapter.ts'
+import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import { compile, evaluate } from './compile.ts'
 import { didYouMean, isName } from './names.ts'
-import { type CageSettings, cageSchema, type NodeSettings, nodeSchema } from './settings.ts'
+import { type Adapted, type CageSettings, cageSchema, type NodeSettings, nodeSchema } from './settings.ts'
 
 /** A mistake of the user's, ready to be printed. */
 export type Mistake = string
@@ -25,6 +26,12 @@ export interface ConfigSource {
   door: object
 }
 
+/** What adapters can do, and what of a resource is not its adapter's. */
+export interface Protocols {
+  adapters: ReadonlyMap<string, Adapter>
+  resource: { pool: z.ZodType<PoolSettings>; cache: z.ZodType<CacheSettings> }
+}
+
 /** Reads `config/node.ts`; a missing file is an empty one. */
 export async function readNodeConfig(source: ConfigSource): Promise<Read<NodeSettings>> {
   const loaded = await load(source, 'node')
@@ -33,31 +40,33 @@ export async function readNodeConfig(source: ConfigSource): Promise<Read<NodeSet
 }
 
 /** Reads a cage's configuration over the shared one. */
-export async function readCageConfig(
-  source: ConfigSource,
-  cage: string,
-  adapters: ReadonlyMap<string, Adapter>,
-): Promise<Read<CageSettings>> {
+export async function readCageConfig(source: ConfigSource, cage: string, protocols: Protocols): Promise<Read<CageSettings>> {
   const [shared, own] = await Promise.all([load(source, 'shared'), load(source, cage)])
   const mistakes = [...shared.mistakes, ...own.mistakes]
   if (mistakes.length > 0) return { ok: false, mistakes }
-  const checked = check(cageSchema, merge(shared.value, own.value), own.file)
+  const given = merge(shared.value, own.value)
+  const checked = check(cageSchema, given, own.file)
+  if (!checked.ok) mistakes.push(...checked.mistakes)
+  const written = checked.ok ? checked.settings : { interfaces: adaptedOf(given, 'interfaces'), resources: adaptedOf(given, 'resources') } // F1
   const interfaces: CageSettings['interfaces'] = {}
-  const given = checked.ok ? checked.settings.interfaces : interfacesOf(merge(shared.value, own.value))
-  mistakes.push(...(checked.ok ? [] : checked.mistakes))
-  for (const [name, { kind, ...options }] of Object.entries(given)) {
-    const place = `${own.file}: interfaces.${name}`
-    if (!isName(name)) mistakes.push(`${place}: ${NAME_RULE}`)
-    const adapter = adapters.get(kind)
-    if (!adapter) {
-      mistakes.push(
-        `${place}.kind: unknown kind ${JSON.stringify(kind)}${didYouMean(String(kind), adapters.keys())} (known: ${[...adapters.keys()].join(', ')})`,
-      )
-      continue
-    }
-    const read = check(adapter.options, options, own.file, ['interfaces', name])
-    if (read.ok) interfaces[name] = { kind, options: read.settings }
-    else mistakes.push(...read.mistakes)
+  for (const [name, { kind, ...options }] of Object.entries(written.interfaces)) {
+    const schema = schemaOf('interface', name, kind, own.file, protocols.adapters, mistakes)
+    const read = schema && check(schema, options, own.file, ['interfaces', name])
+    if (read?.ok) interfaces[name] = { kind, options: read.settings }
+    else mistakes.push(...(read?.mistakes ?? []))
+  }
+  const resources: CageSettings['resources'] = {}
+  for (const [name, { kind, pool = {}, cache, ...options }] of Object.entries(written.resources)) {
+    const schema = schemaOf('resource', name, kind, own.file, protocols.adapters, mistakes)
+    const read = schema && check(schema, options, own.file, ['resources', name])
+    const readPool = check(protocols.resource.pool, pool, own.file, ['resources', name, 'pool'])
+    const readCache: Read<CacheSettings | undefined> =
+      cache === undefined
+        ? { ok: true, settings: undefined }
+        : check(protocols.resource.cache, cache, own.file, ['resources', name, 'cache'])
+    if (read?.ok && readPool.ok && readCache.ok)
+      resources[name] = { kind, options: read.settings, pool: readPool.settings, cache: readCache.settings }
+    for (const part of [read, readPool, readCache]) if (part && !part.ok) mistakes.push(...part.mistakes)
   }
   if (!checked.ok) return { ok: false, mistakes }
   const queues: CageSettings['queues'] = {}
@@ -66,7 +75,7 @@ export async function readCageConfig(
     queues[name] = { ...queue, timeoutMs: queue.timeoutMs ?? checked.settings.timeoutMs }
   }
   if (mistakes.length > 0) return { ok: false, mistakes }
-  return { ok: true, settings: { ...checked.settings, interfaces, queues } }
+  return { ok: true, settings: { ...checked.settings, interfaces, resources, queues } }
 }
 
 const NAME_RULE = 'a name has letters, digits, _ and -, at most 32, and begins with a letter'
@@ -130,12 +139,36 @@ function unwrap(schema: unknown): unknown {
   return at
 }
 
-function interfacesOf(value: unknown): Record<string, { kind: string }> {
-  const { interfaces } = value as { interfaces?: unknown }
-  if (typeof interfaces !== 'object' || interfaces === null) return {}
-  return Object.fromEntries(
-    Object.entries(interfaces).filter((entry): entry is [string, { kind: string }] => typeof entry[1]?.kind === 'string'),
+/** The schema of what an adapter is to do, or the mistakes in its name and kind. */
+function schemaOf(
+  role: 'interface' | 'resource',
+  name: string,
+  kind: string,
+  file: string,
+  adapters: Protocols['adapters'],
+  mistakes: Mistake[],
+): z.ZodType | undefined {
+  const key = role === 'interface' ? 'options' : 'resourceOptions'
+  const place = `${file}: ${role}s.${name}`
+  if (!isName(name)) mistakes.push(`${place}: ${NAME_RULE}`)
+  const adapter = adapters.get(kind)
+  const schema = adapter?.[key]
+  if (schema) return schema
+  const known = [...adapters.values()].filter((other) => other[key]).map((other) => other.kind)
+  const other = role === 'interface' ? 'a resource: it belongs under resources' : 'an interface: it belongs under interfaces'
+  mistakes.push(
+    adapter
+      ? `${place}.kind: ${kind} is ${other} (here: ${known.join(', ')})`
+      : `${place}.kind: unknown kind ${JSON.stringify(kind)}${didYouMean(String(kind), known)} (known: ${known.join(', ')})`,
   )
+  return undefined
+}
+
+/** What is written well enough to be checked further, in a configuration that has mistakes elsewhere. */
+function adaptedOf(value: unknown, key: 'interfaces' | 'resources'): Record<string, Adapted> {
+  const written = (value as Record<string, unknown>)[key]
+  if (typeof written !== 'object' || written === null) return {}
+  return Object.fromEntries(Object.entries(written).filter((entry): entry is [string, Adapted] => typeof entry[1]?.kind === 'string'))
 }
 
 /** Plain objects are merged key by key; anything else of the upper one wins. */

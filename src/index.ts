@@ -1,6 +1,7 @@
 /** The package's public door: what modules, configuration files and tools import from 'menagerie'. */
 export type {
   CageModules,
+  CageResources,
   Cages,
   Called,
   Calls,
@@ -11,14 +12,18 @@ export type {
   QueueOptions,
   Queues,
   RequestView,
+  ResourceCallOptions,
   Sent,
   State,
   StateOptions,
   UntypedModule,
+  UntypedResource,
   WithOptions,
 } from './actors/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
+export type { Isolation, PostgresResource, PostgresSession, Row, TransactionOptions } from './adapters/postgresql/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
-export type { CageConfig, NodeConfig, QueueConfig } from './settings.ts'
+export type { CageConfig, NodeConfig, PoolConfig, QueueConfig, ResourceConfig } from './settings.ts'

@@ -59,13 +59,13 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
   const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
   const cages = new Map<string, CageSettings>()
-  const { readCageConfig, readNodeConfig, ADAPTERS } = await configuration()
+  const { readCageConfig, readNodeConfig, ADAPTERS, RESOURCE_SCHEMAS } = await configuration()
   const node = await readNodeConfig(source)
   if (!node.ok) mistakes.push(...node.mistakes)
   for (const cage of options.cages) {
     if (folders && !known.includes(cage))
       mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
-    const read = await readCageConfig(source, cage, ADAPTERS)
+    const read = await readCageConfig(source, cage, { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS })
     if (read.ok) cages.set(cage, read.settings)
     else mistakes.push(...read.mistakes)
   }
@@ -155,9 +155,9 @@ async function configuration(): Promise<typeof import('./config.ts') & typeof im
 }
 
 async function reconfigure(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<void> {
-  const { readCageConfig, ADAPTERS } = await configuration()
+  const { readCageConfig, ADAPTERS, RESOURCE_SCHEMAS } = await configuration()
   for (const cage of options.cages) {
-    const read = await readCageConfig(source, cage, ADAPTERS)
+    const read = await readCageConfig(source, cage, { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS })
     if (read.ok) root.reconfigure(cage, read.settings)
     else log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
   }

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod'
 import type { ModuleOptions } from './actors/contract.ts'
+import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { MEMORY_MB } from './defaults.ts'
 import { LOG_LEVELS, type LogLevel } from './levels.ts'
@@ -48,10 +49,26 @@ export interface CageConfig {
   modules?: Record<string, ModuleOptions> | undefined
   /** Each with its `kind`; docs/adapters tells each kind's options. */
   interfaces?: Record<string, { kind: string; [option: string]: unknown }> | undefined
+  /** What modules call outside, each with its `kind`; docs/resources.md tells what all have, docs/adapters each kind's options. */
+  resources?: Record<string, ResourceConfig> | undefined
   /** The durable queues whose calls this cage runs. Default: `{ retry: {} }`. */
   queues?: Record<string, QueueConfig> | undefined
   /** OTP's words: more than `intensity` (5) deaths of one child in `periodMs` (10,000) end the cage. */
   supervision?: { intensity?: number | undefined; periodMs?: number | undefined } | undefined
+}
+
+/** A resource as it is written: its adapter's options beside these. */
+export interface ResourceConfig {
+  kind: string
+  pool?: PoolConfig | undefined
+  /** Without it nothing is cached; see `CacheSettings`. */
+  cache?: Partial<CacheSettings> | undefined
+  [option: string]: unknown
+}
+
+/** A resource's pool as it is written; see `PoolSettings`. */
+export interface PoolConfig extends Partial<Omit<PoolSettings, 'backoff'>> {
+  backoff?: Partial<PoolSettings['backoff']> | undefined
 }
 
 /** A queue as it is written; see `QueuePolicy`. Defaults: 16 at once, expires after 7 days, back-off from 1 s to 10 min, ids kept for 3 days. */
@@ -77,8 +94,18 @@ export interface CageSettings {
   modules: Record<string, ModuleOptions>
   /** Each with its `kind` and the options that its adapter's schema made of it. */
   interfaces: Record<string, { kind: string; options: unknown }>
+  resources: Record<string, ResourceSettings>
   queues: Record<string, QueuePolicy>
   supervision: { intensity: number; periodMs: number }
+}
+
+/** A resource, checked and complete. */
+export interface ResourceSettings {
+  kind: string
+  /** What its adapter's schema made of them. */
+  options: unknown
+  pool: PoolSettings
+  cache?: CacheSettings | undefined
 }
 
 const DAY_MS = 86_400_000
@@ -138,10 +165,17 @@ const queueSchema = z.strictObject({
   maxBytes: z.number().int().positive().optional(),
 })
 
-/** A cage's configuration, checked by itself: the options of its interfaces are their adapters' to check. */
-export interface CheckedCage extends Omit<CageSettings, 'interfaces' | 'queues'> {
-  interfaces: Record<string, { kind: string; [option: string]: unknown }>
+/** A cage's configuration, checked by itself: the options of its interfaces and resources are their adapters' to check. */
+export interface CheckedCage extends Omit<CageSettings, 'interfaces' | 'resources' | 'queues'> {
+  interfaces: Record<string, Adapted>
+  resources: Record<string, Adapted>
   queues: Record<string, Omit<QueuePolicy, 'timeoutMs'> & { timeoutMs?: number | undefined }>
+}
+
+/** Something that an adapter does, as it is written. */
+export interface Adapted {
+  kind: string
+  [option: string]: unknown
 }
 
 /** Of `config/<cage>.ts`. */
@@ -153,6 +187,7 @@ export const cageSchema: z.ZodType<CheckedCage> = z.strictObject({
   values: z.record(z.string(), z.unknown()).default({}),
   modules: z.record(z.string(), moduleSchema).default({}),
   interfaces: z.record(z.string(), z.looseObject({ kind: z.string() })).default({}),
+  resources: z.record(z.string(), z.looseObject({ kind: z.string() })).default({}),
   queues: z.record(z.string(), queueSchema).prefault({ retry: {} }),
   supervision: z.strictObject({ intensity: z.number().int().positive().default(5), periodMs: positiveMs.default(10_000) }).prefault({}),
 })

@@ -8,6 +8,8 @@ import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
 import { DRIVERS } from './adapters/drivers.ts'
+import { openCache } from './adapters/pool/cache.ts'
+import { openPool } from './adapters/pool/pool.ts'
 import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
 import { openLog } from './log.ts'
@@ -49,6 +51,8 @@ try {
       bus,
       log,
       drivers: DRIVERS,
+      openPool,
+      openCache,
       door,
       markOf: (module, method) => heartbeat.markOf(module, method),
       enter: (mark) => heartbeat.enter(mark),

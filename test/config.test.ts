@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
 import { z } from 'zod'
 import type { Adapter } from '../src/adapters/adapter.ts'
-import { type ConfigSource, readCageConfig, readNodeConfig } from '../src/config.ts'
+import { RESOURCE_SCHEMAS } from '../src/adapters/registry.ts'
+import { type ConfigSource, type Protocols, readCageConfig, readNodeConfig } from '../src/config.ts'
 import * as door from '../src/index.ts'
 import type { CageSettings } from '../src/settings.ts'
 import { ask, client, type NatsServer, startNats } from './support/nats.ts'
@@ -19,6 +20,7 @@ const gopher: Adapter<{ port: number; host: string }> = {
   options: z.strictObject({ port: z.number().int(), host: z.string().default('127.0.0.1') }),
 }
 const ADAPTERS = new Map<string, Adapter>([['gopher', gopher as unknown as Adapter]])
+const PROTOCOLS: Protocols = { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS }
 
 let server: NatsServer
 
@@ -36,13 +38,13 @@ function source(t: TestContext, files: Record<string, string>): ConfigSource & {
 /** The mistakes in cage x's configuration, without the folder's name. */
 async function mistakesOf(t: TestContext, files: Record<string, string>): Promise<string[]> {
   const given = source(t, files)
-  const read = await readCageConfig(given, 'x', ADAPTERS)
+  const read = await readCageConfig(given, 'x', PROTOCOLS)
   assert.equal(read.ok, false)
   return read.ok ? [] : read.mistakes.map((mistake) => mistake.replaceAll(`${given.dir}/`, ''))
 }
 
 async function settingsOf(t: TestContext, files: Record<string, string>): Promise<CageSettings> {
-  const read = await readCageConfig(source(t, files), 'x', ADAPTERS)
+  const read = await readCageConfig(source(t, files), 'x', PROTOCOLS)
   assert.deepEqual(read.ok ? [] : read.mistakes, [])
   if (!read.ok) throw new Error('unreachable')
   return read.settings
@@ -58,6 +60,7 @@ test('config: without a file everything has its default', async (t) => {
     memoryMb: 1_024,
     drainMs: 15_000,
     values: {},
+    resources: {},
     modules: {},
     interfaces: {},
     queues: {

@@ -126,7 +126,7 @@ test('layering: the bus knows no actors and no adapters', () => {
 
 test('layering: an adapter knows its contract, errors, names, JSON and the shape of a log, and its own folder', () => {
   const adapters = from('src/adapters').filter(({ file }) => file !== 'src/adapters/registry.ts' && file !== 'src/adapters/drivers.ts')
-  const contract = isUnder('src/adapters/adapter.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
+  const contract = isUnder('src/adapters/adapter.ts', 'src/scope.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
   const own = ({ file, target }: Import): boolean => dirname(file) !== 'src/adapters' && target.startsWith(`${dirname(file)}/`)
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)
   assert.deepEqual(offences(adapters.filter(isOurs), allowed), [])
@@ -138,6 +138,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/bus/queue/contract.ts',
     'src/bus/connection.ts',
     'src/adapters/adapter.ts',
+    'src/adapters/pool/contract.ts',
     'src/settings.ts',
     'src/log.ts',
   )
@@ -151,6 +152,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/pause.ts',
     'src/compile.ts',
     'src/stack.ts',
+    'src/scope.ts',
   )
   const allowed = ({ target, typeOnly }: Import): boolean => plain(target) || (typeOnly && contracts(target))
   assert.deepEqual(offences(from('src/actors').filter(isOurs), allowed), [])

@@ -2,10 +2,12 @@
  * Cage: the supervisor actor of one worker thread. It hosts the cage's modules and interfaces and keeps them current.
  * G1. A module that cannot be compiled, loaded or started harms nobody: it is logged, and the next good save heals it.
  * G2. Changes are applied one after the other, in the order in which they settled.
- * G3. At the end: interfaces stop first, then modules finish what they accepted, then the bus closes.
+ * G3. At the end: interfaces stop first, then modules finish what they accepted, then resources and the bus close.
+ * It is long, because it is the one place that knows everything a cage is made of.
  */
 import { join } from 'node:path'
-import type { Adapter, InterfaceHost, Listener } from '../adapters/adapter.ts'
+import type { Driver, InterfaceHost, Listener } from '../adapters/adapter.ts'
+import type { CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
@@ -17,6 +19,7 @@ import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { Resources } from './resources.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
 import { makeVersion, type Version } from './version.ts'
@@ -33,7 +36,11 @@ export interface CageHost {
   readonly bus: Bus
   readonly log: Log
   /** Kind → how its protocol is spoken. */
-  readonly drivers: ReadonlyMap<string, Pick<Adapter, 'listen'>>
+  readonly drivers: ReadonlyMap<string, Driver>
+  /** Makes the pool of a resource. */
+  readonly openPool: (source: PoolSource) => Pool
+  /** Makes the cache of what is read from one. */
+  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string
@@ -59,6 +66,7 @@ export class Cage {
   readonly #broken = new Set<string>()
   readonly #supervisor: Supervisor
   readonly #dispatch: QueueDispatch
+  readonly #resources: Resources
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -73,6 +81,7 @@ export class Cage {
     this.#host = host
     this.#settings = settings
     this.#placement = placement
+    this.#resources = new Resources(host)
     this.#supervisor = new Supervisor(host.log, host.onEscalate, settings.supervision)
     this.#dispatch = new QueueDispatch(host.bus, host.cage, this.#modules, (module) => this.#placement.except.includes(module))
   }
@@ -80,6 +89,7 @@ export class Cage {
   /** Resolves when the modules are served and every interface has been tried once. */
   async start(): Promise<void> {
     const { bus, cage, version, log, node } = this.#host
+    await this.#resources.configure(this.#settings.resources)
     await Promise.all((await this.#hosted()).map((name) => this.#reload(name)))
     const metadata = { node, pid: String(process.pid), runtime: `menagerie ${version}`, node_version: process.version }
     this.#discovery = await bus.announce({
@@ -103,9 +113,10 @@ export class Cage {
       const old = this.#settings
       this.#settings = settings
       this.#placement = placement
+      // what still runs on an old interface, queue or resource does not hold up the new one
+      const ending = [this.#resources.configure(settings.resources)]
       for (const module of this.#modules.values()) module.reconfigure()
       await this.#rescan()
-      const ending: Promise<void>[] = [] // what still runs on an old interface or queue does not hold up the new one
       for (const [kind, word] of [
         ['interfaces', 'interface'],
         ['queues', 'queue'],
@@ -130,6 +141,7 @@ export class Cage {
     await this.#supervisor.stop()
     await Promise.all([this.#changes, this.#queues])
     await Promise.all([this.#discovery?.drain(), ...[...this.#modules.values()].map((module) => module.stop())])
+    await this.#resources.stop()
     await this.#host.bus.close()
   }
 
@@ -251,6 +263,7 @@ export class Cage {
       cage,
       module,
       log: log.child({ module }),
+      resources: this.#resources,
       get values() {
         return settings().values
       },

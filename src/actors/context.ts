@@ -3,11 +3,13 @@
  * X1. A call made through a context never outlives the context's deadline, and is cancelled with it.
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
  */
+import type { Scope } from '../adapters/adapter.ts'
 import type { Bus, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
 import type {
+  CageResources,
   Cages,
   Calls,
   Context,
@@ -16,10 +18,13 @@ import type {
   QueueOptions,
   Queues,
   RequestView,
+  ResourceCallOptions,
   State,
   UntypedModule,
+  UntypedResource,
   WithOptions,
 } from './contract.ts'
+import type { Resources } from './resources.ts'
 import { ModuleState } from './state.ts'
 
 /** What all contexts of a module share. */
@@ -29,6 +34,7 @@ export interface ContextSource {
   readonly cage: string
   readonly module: string
   readonly log: Log
+  readonly resources: Resources
   /** The cage's values, as they are now. */
   readonly values: Readonly<Record<string, unknown>>
 }
@@ -43,6 +49,7 @@ export class CallContext implements Context {
   #calls: Calls | undefined
   #log: Log | undefined
   #state: State | undefined
+  #scope: Scope | undefined
   #stops: (() => void)[] | undefined
   #closed = false
   #hasCalled = false
@@ -126,6 +133,22 @@ export class CallContext implements Context {
   get state(): State {
     this.#state ??= this.#makeState()
     return this.#state
+  }
+
+  get resources(): Context['resources'] {
+    return proxyOf((name) => this.resource(name))
+  }
+
+  resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
+  resource(name: string, options?: ResourceCallOptions): UntypedResource
+  resource(name: string, { timeoutMs, cache }: ResourceCallOptions = {}): UntypedResource {
+    const { resources } = this.#source
+    return proxyOf((method) => async (...args: unknown[]) => {
+      if (this.#ended) throw this.#ended
+      this.#scope ??= { deadline: this.deadline, signal: this.signal }
+      const scope = timeoutMs === undefined ? this.#scope : { ...this.#scope, deadline: Math.min(this.deadline, Date.now() + timeoutMs) }
+      return await resources.call(name, method, args, scope, cache)
+    })
   }
 
   snooze(ms: number): never {

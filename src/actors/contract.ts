@@ -3,6 +3,7 @@
  * Types only; users import them from 'menagerie'.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { CacheCall } from '../adapters/pool/contract.ts'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
@@ -10,6 +11,21 @@ import type { Log } from '../log.ts'
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
 // biome-ignore lint/suspicious/noEmptyInterface: users' generated index merges into it
 export interface CageModules {}
+
+/** resource → its type, e.g. `PostgresResource`: filled by your own `declare module 'menagerie' { interface CageResources { ... } }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: users' declarations merge into it
+export interface CageResources {}
+
+/** A resource that CageResources does not know, called without types. */
+export type UntypedResource = Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>
+
+/** How the calls of `ctx.resource(name, ...)` differ. */
+export interface ResourceCallOptions {
+  /** At most this long, within what is left of the deadline. */
+  timeoutMs?: number | undefined
+  /** Of a resource with a `cache`: the calls are reads that may be kept, or, with `writeKeys`, writes. False: neither. */
+  cache?: CacheCall | false | undefined
+}
 
 /** Exports that the runtime calls itself, or reads, and never serves. */
 type Reserved = 'start' | 'stop' | 'options' | 'schemas'
@@ -168,6 +184,11 @@ export interface Context extends Calls {
   queue(name: string, options?: QueueOptions): QueuedCalls
   readonly queues: Queues
   readonly state: State
+  /** The cage's resources, each call on a connection of its own: `await ctx.resources.ledger.execute('select 1')`. */
+  readonly resources: { readonly [R in keyof CageResources]: CageResources[R] }
+  /** A resource with other limits, or one whose name is known only at run time. */
+  resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
+  resource(name: string, options?: ResourceCallOptions): UntypedResource
   /** Puts a queued call off: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
 }

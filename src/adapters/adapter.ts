@@ -104,6 +104,8 @@ export interface ResourceHost {
   /** The resource's name in the configuration, e.g. `ledger`. */
   readonly name: string
   readonly log: Log
+  /** No work takes longer, ms, if the configuration says so: for limits at the other end that outlive us. */
+  readonly maxCallMs?: number | undefined
 }
 
 /** How a transaction begins at a connection. */
@@ -155,16 +157,19 @@ export interface ResourceConnection {
   close(): Promise<void>
 }
 
-/** One protocol. */
-export interface Adapter<Options = unknown> {
+/** What a worker knows of an adapter: its options have been checked. */
+export type Driver = Pick<Adapter, 'listen' | 'open'>
+
+/** One protocol: interface, resource, or both. */
+export interface Adapter<Options = unknown, ResourceOptions = Options> {
   /** The word in the configuration's `kind`. */
   readonly kind: string
-  /** Schema of the options, defaults included. */
-  readonly options: ZodType<Options>
+  /** Schema of an interface's options, defaults included. */
+  readonly options?: ZodType<Options> | undefined
   /** The world calls us. */
   listen?(options: Options, host: InterfaceHost): Promise<Listener>
-  /** Schema of the options of a resource; `pool` and `cache` are the runtime's and not among them. */
-  readonly resourceOptions?: ZodType<Options>
+  /** Schema of a resource's options; `pool` and `cache` are the runtime's and not among them. */
+  readonly resourceOptions?: ZodType<ResourceOptions> | undefined
   /** We call the world. Nothing is connected yet. */
-  open?(options: Options, host: ResourceHost): Promise<Resource>
+  open?(options: ResourceOptions, host: ResourceHost): Promise<Resource>
 }

@@ -1,17 +1,20 @@
 /** Kind → driver, loaded when something uses it. Apart from the schemas (registry.ts): workers need no zod, and start faster without. */
-import type { Adapter } from './adapter.ts'
-
-/** What a worker knows of an adapter: its options have been checked. */
-export type Driver = Pick<Adapter, 'listen'>
+import type { Adapter, Driver } from './adapter.ts'
 
 /** Every driver of the runtime. */
-export const DRIVERS: ReadonlyMap<string, Driver> = new Map([
-  ['http', driver(() => import('./http/server.ts'))],
-  ['schedule', driver(() => import('./schedule/server.ts'))],
+export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
+  ['http', listening(() => import('./http/server.ts'))],
+  ['schedule', listening(() => import('./schedule/server.ts'))],
+  ['postgresql', opening(() => import('./postgresql/resource.ts'))],
+  ['void', opening(() => import('./void/resource.ts'))],
 ])
 
-function driver<Options>(load: () => Promise<{ listen: NonNullable<Adapter<Options>['listen']> }>): Driver {
-  return {
-    listen: async (given, host) => (await load()).listen(given as Options, host), // checked against the schema when the configuration was read
-  }
+// options are checked against the schema when the configuration was read
+
+function listening<Options>(load: () => Promise<{ listen: NonNullable<Adapter<Options>['listen']> }>): Pick<Driver, 'listen'> {
+  return { listen: async (given, host) => (await load()).listen(given as Options, host) }
+}
+
+function opening<Options>(load: () => Promise<{ open: NonNullable<Adapter<Options>['open']> }>): Pick<Driver, 'open'> {
+  return { open: async (given, host) => (await load()).open(given as Options, host) }
 }

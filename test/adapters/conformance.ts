@@ -236,7 +236,7 @@ async function bench(t: TestContext, { adapter, world: makeWorld }: Protocol): P
     answering: (outcome) => (answer = outcome),
     arrived: () => eventually('a call arrives', () => waiting.shift()),
     async listen(timeoutMs = PATIENT_MS) {
-      if (!adapter.listen) throw new Error(`${adapter.kind} is no interface`)
+      if (!adapter.listen || !adapter.options) throw new Error(`${adapter.kind} is no interface`)
       const listener = await adapter.listen(adapter.options.parse(world.options), interfaceHost({ ...source, timeoutMs: () => timeoutMs }))
       atEnd(t, () => listener.stop())
       return listener

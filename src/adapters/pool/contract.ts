@@ -1,5 +1,15 @@
-/** A pool of connections to one resource, as those who use it know it. Types only. */
-import type { ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
+/** A pool of connections to one resource, and a cache of what was read from it, as those who use them know them. Types only. */
+import type { Log } from '../../log.ts'
+import type { ParticipantClass, Resource, ResourceConnection, Scope } from '../adapter.ts'
+
+/** What a pool is made of. */
+export interface PoolSource {
+  readonly name: string
+  readonly settings: PoolSettings
+  /** Called when the first connection is needed, and again if it fails. */
+  readonly open: () => Promise<Resource>
+  readonly log: Log
+}
 
 /** `pool` of a resource's configuration, checked and complete. Defaults stand in options.ts. */
 export interface PoolSettings {
@@ -15,7 +25,9 @@ export interface PoolSettings {
   minRemainingMs: number
   /** The longest that one piece of work may hold a connection, ms. Default: its deadline. */
   maxCallMs?: number | undefined
-  /** Back-off between attempts to reach a broken resource, ms: all others are refused meanwhile. Default from 100 to 10,000. */
+  /** An attempt to connect that takes longer has failed, ms. It is the pool's, not one caller's. Default 5,000. */
+  connectMs: number
+  /** Back-off between attempts to reach a broken resource, ms: all others are refused meanwhile. Default from 100 to 3,000. */
   backoff: { firstMs: number; maxMs: number }
 }
 
@@ -55,6 +67,51 @@ export interface Pool {
   /** What its connections are in a transaction; undefined before the first one was made. */
   readonly participant: ParticipantClass | undefined
   stats(): PoolStats
-  /** Takes no more work; resolves when what runs has ended and all is closed. */
+  /** Takes no more work; resolves when what waits and runs has ended and all is closed. A changed configuration makes another pool: ask for it by name at each use. */
   stop(): Promise<void>
+}
+
+/** Who makes room: the least recently used, the least often used, the cheapest to get again, what has saved the least, the next to expire, anyone. */
+export type CachePolicy = 'lru' | 'lfu' | 'weight' | 'useless' | 'old' | 'random'
+
+/** `cache` of a resource's configuration, checked and complete. Defaults stand in options.ts. */
+export interface CacheSettings {
+  /** Results kept at once. Default 1,000. */
+  size: number
+  /** A result is kept so long, ms. Default: until it makes room or is invalidated. */
+  ttlMs?: number | undefined
+  policy: CachePolicy
+  /** With it, room is made in the group that has saved the least per result within so long, ms; the policy decides within that group. */
+  groupIntervalMs?: number | undefined
+  /** Every call is a read, unless it says otherwise. Default false: only those that ask for it are. */
+  always: boolean
+}
+
+/** How one call is cached. */
+export interface CacheCall {
+  /** What the result is known by. Default: the method and its arguments. */
+  key?: string | undefined
+  ttlMs?: number | undefined
+  /** What it would cost to get it again. Default: the ms that it took. */
+  weight?: number | undefined
+  group?: string | undefined
+  /** What has been read: a write of one of them invalidates it. */
+  readKeys?: readonly string[] | undefined
+  /** What is written: the call is made, and reads of these are forgotten, also those under way. */
+  writeKeys?: readonly string[] | undefined
+}
+
+export interface CacheStats {
+  size: number
+  kept: number
+  hits: number
+  misses: number
+}
+
+export interface ReadCache {
+  /** The result as it is kept, or as `execute` makes it; each caller gets a copy of its own. */
+  use(method: string, args: readonly unknown[], call: CacheCall, scope: Scope, execute: () => Promise<unknown>): Promise<unknown>
+  /** Forgets what has read one of the keys. */
+  invalidate(keys: readonly string[]): void
+  stats(): CacheStats
 }

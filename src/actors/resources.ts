@@ -1,0 +1,101 @@
+/**
+ * Resources: what a cage calls outside, by name, each through its pool. They end after the modules, which use them to the last.
+ * O1. Nothing is loaded or connected before the first call, unless the pool has a `standby`.
+ * O2. A changed configuration makes a new pool for new work; the old one ends when its work has.
+ */
+import type { Driver, ResourceHost, Scope } from '../adapters/adapter.ts'
+import type { CacheCall, CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
+import { CageError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { didYouMean } from '../names.ts'
+import type { ResourceSettings } from '../settings.ts'
+
+/** What resources are made of. */
+export interface ResourcesSource {
+  readonly cage: string
+  readonly log: Log
+  readonly drivers: ReadonlyMap<string, Driver>
+  readonly openPool: (source: PoolSource) => Pool
+  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
+}
+
+interface Configured {
+  pool: Pool
+  cache: ReadCache | undefined
+  settings: ResourceSettings
+}
+
+export class Resources {
+  readonly #source: ResourcesSource
+  readonly #known = new Map<string, Configured>()
+
+  constructor(source: ResourcesSource) {
+    this.#source = source
+  }
+
+  /** O2. Resolves when what has been replaced, or is gone, has ended. */
+  async configure(settings: Readonly<Record<string, ResourceSettings>>): Promise<void> {
+    const ending: Promise<void>[] = []
+    for (const [name, { pool, settings: before }] of this.#known) {
+      if (JSON.stringify(before) === JSON.stringify(settings[name])) continue
+      this.#known.delete(name)
+      ending.push(pool.stop())
+    }
+    for (const [name, each] of Object.entries(settings)) {
+      if (this.#known.has(name)) continue
+      const cache = each.cache && this.#source.openCache(name, each.cache)
+      this.#known.set(name, { pool: this.#open(name, each), cache, settings: each })
+    }
+    await Promise.all(ending)
+  }
+
+  /** Ask at each use: a changed configuration makes another. */
+  get(name: string): Pool | undefined {
+    return this.#known.get(name)?.pool
+  }
+
+  /** What was read from it, if that is configured. */
+  cache(name: string): ReadCache | undefined {
+    return this.#known.get(name)?.cache
+  }
+
+  names(): string[] {
+    return [...this.#known.keys()]
+  }
+
+  /** The pool, or INVALID_ARGUMENT with the name that was probably meant. */
+  pool(name: string): Pool {
+    const pool = this.get(name)
+    if (pool) return pool
+    throw new CageError('INVALID_ARGUMENT', `cage ${this.#source.cage} has no resource ${name}${didYouMean(name, this.#known.keys())}`)
+  }
+
+  /** One call on a connection of its own, or what is kept of an earlier one. */
+  async call(name: string, method: string, args: readonly unknown[], scope: Scope, cached?: CacheCall | false): Promise<unknown> {
+    const pool = this.pool(name)
+    const execute = (): Promise<unknown> => pool.use(scope, (lease) => lease.connection.call(method, args, lease.scope))
+    const { cache, settings } = this.#known.get(name) ?? {}
+    const how = cached ?? (settings?.cache?.always ? {} : false)
+    return await (cache && how ? cache.use(method, args, how, scope, execute) : execute())
+  }
+
+  async stop(): Promise<void> {
+    await this.configure({})
+  }
+
+  #open(name: string, { kind, options, pool: settings }: ResourceSettings): Pool {
+    const { cage, drivers, openPool } = this.#source
+    const log = this.#source.log.child({ resource: name })
+    const host: ResourceHost = { cage, name, log, maxCallMs: settings.maxCallMs }
+    return openPool({
+      name,
+      settings,
+      log,
+      open: async () => {
+        const driver = drivers.get(kind)
+        if (!driver?.open) throw new CageError('INTERNAL', `there is no driver of ${kind}`)
+        return await driver.open(options, host)
+      },
+    })
+  }
+}
