@@ -17,6 +17,8 @@ const TICK_US = 10_000 // of /proc/PID/stat: USER_HZ is 100 on every Linux that 
  * @property {number} perSecond
  * @property {number[]} cpuUs per call: the caller's process, then `pids`
  * @property {number} errors failed calls and wrong answers
+ * @property {number} p50 of a call, ms
+ * @property {number} p99
  */
 
 /**
@@ -29,11 +31,13 @@ export async function load(call, { concurrency, warmUpMs, windowMs, pids }) {
   let calls = 0
   let errors = 0
   let over = false
+  let durations = new Float64Array(1 << 16)
   const loop = async () => {
     while (!over) {
+      const begun = performance.now()
       try {
         const answer = /** @type {{ greeting?: string }} */ (await call())
-        if (answer?.greeting === 'Hello, World!') calls++
+        if (answer?.greeting === 'Hello, World!') durations[calls++ % durations.length] = performance.now() - begun
         else errors++
       } catch {
         errors++
@@ -53,10 +57,13 @@ export async function load(call, { concurrency, warmUpMs, windowMs, pids }) {
   const others = pids.map((pid, i) => cpuUsOf(pid) - cpuBefore[i])
   over = true
   await Promise.all(loops)
+  durations = durations.subarray(0, Math.min(counted, durations.length)).sort()
   return {
     perSecond: (counted / elapsedMs) * 1000,
     cpuUs: [own.user + own.system, ...others].map((us) => us / counted),
     errors,
+    p50: durations[Math.floor(durations.length / 2)] ?? 0,
+    p99: durations[Math.floor(durations.length * 0.99)] ?? 0,
   }
 }
 

@@ -19,12 +19,22 @@ export const TEMP = mkdtempSync(join(tmpdir(), 'menagerie-bench-'))
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set()
 
+const folders = [TEMP]
+
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
-  rmSync(TEMP, { recursive: true, force: true })
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 process.on('SIGINT', () => process.exit(130))
 process.on('SIGTERM', () => process.exit(143))
+
+/**
+ * Has a folder deleted at the end.
+ * @param {string} folder
+ */
+export function atExit(folder) {
+  folders.push(folder)
+}
 
 /**
  * A nats-server of our own on loopback.
@@ -189,7 +199,7 @@ export function residentMb(pid) {
  * @param {C} child
  * @returns {C}
  */
-function follow(name, child) {
+export function follow(name, child) {
   running.add(child)
   const ended = (reason) => {
     if (!running.delete(child)) return

@@ -53,6 +53,8 @@ export interface CageConfig {
   resources?: Record<string, ResourceConfig> | undefined
   /** The durable queues whose calls this cage runs. Default: `{ retry: {} }`. */
   queues?: Record<string, QueueConfig> | undefined
+  /** An undo that fails is repeated for so long, ms, before people are asked. Default 60,000. */
+  transactions?: { patienceMs?: number | undefined } | undefined
   /** OTP's words: more than `intensity` (5) deaths of one child in `periodMs` (10,000) end the cage. */
   supervision?: { intensity?: number | undefined; periodMs?: number | undefined } | undefined
 }
@@ -96,6 +98,7 @@ export interface CageSettings {
   interfaces: Record<string, { kind: string; options: unknown }>
   resources: Record<string, ResourceSettings>
   queues: Record<string, QueuePolicy>
+  transactions: { patienceMs: number }
   supervision: { intensity: number; periodMs: number }
 }
 
@@ -189,5 +192,6 @@ export const cageSchema: z.ZodType<CheckedCage> = z.strictObject({
   interfaces: z.record(z.string(), z.looseObject({ kind: z.string() })).default({}),
   resources: z.record(z.string(), z.looseObject({ kind: z.string() })).default({}),
   queues: z.record(z.string(), queueSchema).prefault({ retry: {} }),
+  transactions: z.strictObject({ patienceMs: positiveMs.default(60_000) }).prefault({}),
   supervision: z.strictObject({ intensity: z.number().int().positive().default(5), periodMs: positiveMs.default(10_000) }).prefault({}),
 })

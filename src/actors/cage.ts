@@ -2,7 +2,7 @@
  * Cage: the supervisor actor of one worker thread. It hosts the cage's modules and interfaces and keeps them current.
  * G1. A module that cannot be compiled, loaded or started harms nobody: it is logged, and the next good save heals it.
  * G2. Changes are applied one after the other, in the order in which they settled.
- * G3. At the end: interfaces stop first, then modules finish what they accepted, then resources and the bus close.
+ * G3. At the end: interfaces stop first, then modules finish what they accepted, then transactions are settled, then resources and the bus close.
  * It is long, because it is the one place that knows everything a cage is made of.
  */
 import { join } from 'node:path'
@@ -22,6 +22,7 @@ import { QueueActor, QueueDispatch } from './queue.ts'
 import { Resources } from './resources.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
+import { Coordinator } from './transaction/coordinator.ts'
 import { makeVersion, type Version } from './version.ts'
 import { watch } from './watcher.ts'
 
@@ -67,6 +68,7 @@ export class Cage {
   readonly #supervisor: Supervisor
   readonly #dispatch: QueueDispatch
   readonly #resources: Resources
+  readonly #coordinator: Coordinator
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -82,6 +84,12 @@ export class Cage {
     this.#settings = settings
     this.#placement = placement
     this.#resources = new Resources(host)
+    this.#coordinator = new Coordinator({
+      ...{ bus: host.bus, cage: host.cage, log: host.log },
+      resources: this.#resources,
+      patienceMs: () => this.#settings.transactions.patienceMs,
+      recovers: placement.only === undefined,
+    })
     this.#supervisor = new Supervisor(host.log, host.onEscalate, settings.supervision)
     this.#dispatch = new QueueDispatch(host.bus, host.cage, this.#modules, (module) => this.#placement.except.includes(module))
   }
@@ -100,6 +108,7 @@ export class Cage {
       endpoints: () => this.#endpoints(),
     })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
+    this.#coordinator.start()
     this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
     this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
@@ -141,6 +150,7 @@ export class Cage {
     await this.#supervisor.stop()
     await Promise.all([this.#changes, this.#queues])
     await Promise.all([this.#discovery?.drain(), ...[...this.#modules.values()].map((module) => module.stop())])
+    await this.#coordinator.stop()
     await this.#resources.stop()
     await this.#host.bus.close()
   }
@@ -264,6 +274,7 @@ export class Cage {
       module,
       log: log.child({ module }),
       resources: this.#resources,
+      coordinator: this.#coordinator,
       get values() {
         return settings().values
       },

@@ -24,8 +24,12 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
+import { proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
 import { ModuleState } from './state.ts'
+import type { Transaction, TransactionOptions } from './transaction/contract.ts'
+import type { Coordinator } from './transaction/coordinator.ts'
+import { newTransaction } from './transaction/transaction.ts'
 
 /** What all contexts of a module share. */
 export interface ContextSource {
@@ -37,6 +41,7 @@ export interface ContextSource {
   readonly resources: Resources
   /** The cage's values, as they are now. */
   readonly values: Readonly<Record<string, unknown>>
+  readonly coordinator: Coordinator
 }
 
 export class CallContext implements Context {
@@ -151,6 +156,25 @@ export class CallContext implements Context {
     })
   }
 
+  transaction(options: TransactionOptions = {}): Transaction {
+    if (this.#ended) throw this.#ended
+    this.#hasCalled = true
+    const { bus, cage, module, coordinator, resources } = this.#source
+    const { deadline } = this
+    const { id, traceparent, parameters } = this.#request
+    const request = { id, traceparent, parameters }
+    const asker = { by: `${module}.${this.#method}`, request, signal: this.signal }
+    return newTransaction(
+      {
+        ...{ bus, cage, module, request, owner: this, deadline, signal: this.signal },
+        resources: () => resources.names(),
+        callResource: (name, { method, args }, scope) => resources.call(name, method, args, scope),
+        execute: (participants, until, given) => coordinator.execute(participants, { ...asker, deadline: until }, given),
+      },
+      options,
+    )
+  }
+
   snooze(ms: number): never {
     throw new CageError('SNOOZED', `put off for ${ms} ms`, { retryAfterMs: ms })
   }
@@ -227,20 +251,6 @@ export class CallContext implements Context {
 }
 
 type CallFunction = (cage: string, module: string, method: string, args: unknown[]) => Promise<unknown>
-
-/** A promise's `then` and a serialiser's `toJSON` must not look like names. */
-const NOT_A_NAME = new Set<string | symbol>(['then', 'toJSON', 'constructor', 'prototype'])
-
-function proxyOf<T extends object>(make: (name: string) => unknown): T {
-  const known = new Map<string, unknown>()
-  return new Proxy({} as T, {
-    get(_target, name) {
-      if (typeof name === 'symbol' || NOT_A_NAME.has(name)) return undefined
-      if (!known.has(name)) known.set(name, make(name))
-      return known.get(name)
-    },
-  })
-}
 
 function cagesProxy(call: CallFunction): Record<string, Record<string, UntypedModule>> {
   return proxyOf((cage) => cageProxy(cage, call))

@@ -7,6 +7,7 @@ import type { CacheCall } from '../adapters/pool/contract.ts'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
+import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
 // biome-ignore lint/suspicious/noEmptyInterface: users' generated index merges into it
@@ -189,6 +190,8 @@ export interface Context extends Calls {
   /** A resource with other limits, or one whose name is known only at run time. */
   resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
   resource(name: string, options?: ResourceCallOptions): UntypedResource
+  /** Several resources and calls together, then all committed or all undone: name the participants on it, then `execute()`. */
+  transaction(options?: TransactionOptions): Transaction
   /** Puts a queued call off: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
 }

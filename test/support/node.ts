@@ -35,6 +35,8 @@ export interface NodeProcess {
   readonly ready: Promise<void>
   /** Exit status; null if a signal ended it. */
   readonly exited: Promise<number | null>
+  /** Whether it has ended. */
+  readonly hasExited: () => boolean
   /** SIGTERM, and its exit status. */
   stop(): Promise<number | null>
   kill(signal: NodeJS.Signals): void
@@ -82,6 +84,7 @@ export function startNode(owner: Owner, cwd: string, words: string[], env: NodeJ
     stderr: () => stderr,
     until,
     exited,
+    hasExited: () => child.exitCode !== null || child.signalCode !== null,
     kill: (signal) => void child.kill(signal),
     stop: () => end(child, exited),
     ready: Promise.resolve(),

@@ -51,6 +51,10 @@ export interface HistoryFilter {
 
 /** All journals of the bus. Made when the first one is needed. Rejects with UNAVAILABLE if the bus has no JetStream. */
 export interface Journals {
+  /** Whether anybody has ever needed one. */
+  exist(): Promise<boolean>
+  /** Of this installation of the bus, the same for as long as its journals are kept: eight letters and digits. */
+  identity(): Promise<string>
   /** A new journal, or one that nobody else can be writing: nothing is read, nothing is stored before the first append. */
   open<E>(cage: string, kind: JournalKind, name: string): Journal<E>
   /**

@@ -74,7 +74,16 @@ export class BusJournals implements Journals {
     return entriesOf(await this.#stream.upTo(place, last), ends)
   }
 
+  exist(): Promise<boolean> {
+    return this.#stream.exists()
+  }
+
+  identity(): Promise<string> {
+    return this.#stream.identity()
+  }
+
   async list(kind: JournalKind, cage = '*'): Promise<JournalInfo[]> {
+    if (!(await this.#stream.exists())) return []
     await this.#stream.open()
     const tails = await this.#stream.list(kind, cage)
     await this.#purgeEnded(tails)

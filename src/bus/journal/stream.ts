@@ -50,6 +50,18 @@ export class JournalStream {
     return this.#opening
   }
 
+  /** Whether it is there, without making it. */
+  async exists(): Promise<boolean> {
+    return this.known || (await this.#js.streamInfo(JOURNAL)) !== undefined
+  }
+
+  /** Of this stream: when it was made. */
+  async identity(): Promise<string> {
+    await this.open()
+    const { created = '' } = (await this.#js.streamInfo(JOURNAL)) ?? {}
+    return Date.parse(created).toString(36)
+  }
+
   /** Somebody has deleted it: it is made anew at the next use. */
   forget(): void {
     this.#opening = undefined

@@ -1,0 +1,16 @@
+/** Proxies: objects that have whatever name is asked for, made at the first use of it. */
+
+/** A promise's `then` and a serialiser's `toJSON` must not look like names. */
+const NOT_A_NAME = new Set<string | symbol>(['then', 'toJSON', 'constructor', 'prototype'])
+
+/** An object whose properties are made of their names. */
+export function proxyOf<T extends object>(make: (name: string) => unknown): T {
+  const known = new Map<string, unknown>()
+  return new Proxy({} as T, {
+    get(_target, name) {
+      if (typeof name === 'symbol' || NOT_A_NAME.has(name)) return undefined
+      if (!known.has(name)) known.set(name, make(name))
+      return known.get(name)
+    },
+  })
+}

@@ -1,0 +1,345 @@
+/**
+ * Execution: one transaction from its first connection to its settlement.
+ * T1. Intent before effect: what outlives this process is begun, prepared or committed only once the journal has the plan.
+ * T2. The decision is a record; with one-phase participants it is their commit, whose identity stands in the journal before.
+ * T3. Irreversible participants begin when all others have succeeded.
+ * T4. Until the decision, the deadline, a caller that goes and a refusal roll back; after it, it is carried out whatever happens.
+ */
+import type { Scope } from '../../adapters/adapter.ts'
+import type { Lease } from '../../adapters/pool/contract.ts'
+import { CageError, toCageError } from '../../errors.ts'
+import { boundary } from './boundary.ts'
+import type { ParticipantOutcome, TransactionOptions, TransactionReport } from './contract.ts'
+import { needsJournal, type TxView } from './events.ts'
+import type { Pools } from './finisher.ts'
+import type { Participant } from './participant.ts'
+import { type NewEvent, Settlement, type SettlementHost } from './settlement.ts'
+
+/** What has no result yet, in what `accept` is given. */
+export const PENDING: unique symbol = Symbol('pending')
+
+/** What an execution needs of its coordinator. */
+export interface ExecutionHost extends SettlementHost {
+  readonly pools: Pools
+  /** It is over: what is known of it goes into the history. */
+  ended(view: TxView): void
+}
+
+type Phase = 'executing' | 'deciding' | 'decided'
+
+export class Execution {
+  readonly view: TxView
+  readonly #host: ExecutionHost
+  readonly #participants: readonly Participant[]
+  readonly #options: TransactionOptions
+  readonly #deadline: number
+  /** Ends participants that are still at it. */
+  readonly #giveUp = new AbortController()
+  readonly #results: unknown[]
+  readonly #running: Promise<void>[] = []
+  #beginning: Promise<void> | undefined
+  #phase: Phase = 'executing'
+  #culprit: number | undefined
+  #accepted: unknown
+  /** Why it is rolled back. */
+  #refusal: CageError | undefined
+  #decide: { resolve(value: unknown): void; reject(error: CageError): void } | undefined
+
+  constructor(host: ExecutionHost, view: TxView, participants: readonly Participant[], options: TransactionOptions) {
+    this.#host = host
+    this.view = view
+    this.#participants = participants
+    this.#options = options
+    this.#deadline = view.plan.deadline
+    this.#results = participants.map(() => PENDING)
+  }
+
+  /** Settles by the deadline at the latest. `settled` is called when nothing is left to be done, which may be later. */
+  async run(signal: AbortSignal, settled: () => void): Promise<unknown> {
+    let timer: NodeJS.Timeout | undefined
+    const interrupted = new Promise<never>((_resolve, reject) => {
+      const late = (): void => {
+        const error = this.#late()
+        this.#refuse(error)
+        reject(error)
+      }
+      timer = setTimeout(late, Math.max(0, this.#deadline - Date.now()))
+    })
+    const gone = (): void => this.#refuse(toCageError(signal.reason)) // nobody waits for an answer: only the work ends
+    signal.addEventListener('abort', gone, { once: true })
+    if (signal.aborted) gone()
+    const whole = this.#whole()
+    whole.done.finally(settled).catch(() => undefined) // told by `answer`
+    try {
+      return await Promise.race([whole.answer, interrupted])
+    } catch (error) {
+      throw this.#report(toCageError(error))
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', gone)
+      interrupted.catch(() => undefined)
+    }
+  }
+
+  /** `answer`: what the caller is told; `done`: all that follows. */
+  #whole(): { answer: Promise<unknown>; done: Promise<unknown> } {
+    const decided = this.#decided()
+    const done = decided.then(() => this.#settle())
+    const whole = done.then(() => this.#accepted)
+    whole.catch(() => undefined)
+    return { answer: this.#options.syncCommit === false ? decided.then(() => this.#accepted) : whole, done }
+  }
+
+  /** Resolves once it is decided to commit, rejects when it is rolled back. */
+  async #decided(): Promise<void> {
+    try {
+      await this.#lease()
+      this.#accepted = await this.#collect()
+      await this.#conclude()
+    } catch (error) {
+      await Promise.allSettled(this.#running)
+      await this.#settle()
+      if (this.view.ended !== 'committed') throw error // else the answer to the commit was lost, and it had come to pass
+    }
+  }
+
+  /** All connections of a pool at once, and the pools in one order, so that no two transactions wait for each other. */
+  async #lease(): Promise<void> {
+    const wanted = new Map<string, Participant[]>()
+    for (const participant of this.#participants) {
+      const { resource } = participant
+      if (resource !== undefined) wanted.set(resource, [...(wanted.get(resource) ?? []), participant])
+    }
+    for (const [name, participants] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const pool = this.#host.pools(name)
+      if (!pool) throw new CageError('INVALID_ARGUMENT', `there is no resource ${name}`)
+      let leases: Lease[]
+      try {
+        leases = await pool.acquire(this.#scope(), participants.length)
+      } catch (error) {
+        this.#culprit = this.#participants.findIndex((participant) => participant.resource === name)
+        throw error
+      }
+      for (const [at, lease] of leases.entries()) participants[at]?.take?.(lease)
+    }
+    this.view.journaled = needsJournal(this.view.plan.participants)
+    if (this.view.journaled && this.#has('prepared', 'compensable')) this.#begun().catch(() => undefined) // awaited where it matters
+  }
+
+  /** T1 */
+  #begun(): Promise<void> {
+    if (!this.view.journaled) return Promise.resolve()
+    this.#beginning ??= this.#begin()
+    return this.#beginning
+  }
+
+  /** The same for a participant, which does not wait for a bus that is away once it has been given up. */
+  async #begunOr(signal: AbortSignal): Promise<void> {
+    const given = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+    await Promise.race([this.#begun(), given])
+    signal.throwIfAborted()
+  }
+
+  async #begin(): Promise<void> {
+    boundary('begin', this.view.id)
+    await this.#append({ type: 'begin' })
+    boundary('begun', this.view.id)
+  }
+
+  /** Runs the participants until their results are accepted; resolves with what is made of them. */
+  async #collect(): Promise<unknown> {
+    const accepted = new Promise<unknown>((resolve, reject) => {
+      this.#decide = { resolve, reject }
+    })
+    if (this.#refusal) this.#decide?.reject(this.#refusal)
+    const last = this.#indexes((index) => this.#classOf(index) === 'irreversible')
+    const first = this.#indexes((index) => !last.includes(index))
+    for (const index of first) this.#start(index)
+    const firstEnded = Promise.allSettled(this.#running)
+    void firstEnded.then(() => {
+      const failed = first.some((index) => this.#results[index] instanceof CageError)
+      if (this.#options.accept === undefined && failed) return
+      for (const index of last) this.#start(index) // T3
+    })
+    if (this.#participants.length === 0) this.#evaluate()
+    const value = await accepted
+    this.#phase = 'deciding'
+    this.#giveUp.abort(new CageError('CANCELLED', 'the transaction was decided without it'))
+    await Promise.allSettled(this.#running)
+    return value
+  }
+
+  /** Rolls back, if there is no decision yet (T4). */
+  #refuse(error: CageError): void {
+    if (this.#phase !== 'executing') return
+    this.#refusal ??= error
+    this.#giveUp.abort(error)
+    this.#decide?.reject(error)
+  }
+
+  #start(index: number): void {
+    const participant = this.#participants[index]
+    if (!participant || this.#refusal || this.#phase !== 'executing') return
+    this.view.outcomes[index] = 'pending'
+    boundary('execute', this.view.id, index)
+    const place = {
+      transaction: this.view.id,
+      index,
+      branch: this.#host.finisher.branchOf(this.view, index),
+      begun: () => this.#begunOr(this.#giveUp.signal),
+    }
+    const run = participant.execute(place, this.#scope()).then(
+      (result) => {
+        this.#results[index] = result
+        this.view.outcomes[index] = 'executed'
+        boundary('executed', this.view.id, index)
+        this.#evaluate()
+      },
+      (error: unknown) => {
+        this.#results[index] = toCageError(error)
+        this.#culprit ??= index
+        this.#evaluate()
+      },
+    )
+    this.#running.push(run)
+  }
+
+  #evaluate(): void {
+    if (this.#phase !== 'executing' || this.#refusal) return
+    const { accept = allOrNone } = this.#options
+    try {
+      const value = accept(this.#results)
+      if (value !== undefined) return this.#decide?.resolve(value)
+      if (!this.#results.includes(PENDING)) throw new CageError('CONFLICT', 'the results have not been accepted')
+    } catch (error) {
+      this.#refuse(toCageError(error))
+    }
+  }
+
+  /** Prepares, commits what is the decision by its commit (T2), and records the decision. */
+  async #conclude(): Promise<void> {
+    const { view } = this
+    const commit = this.#indexes((index) => this.#results[index] !== PENDING && !(this.#results[index] instanceof CageError))
+    const scope = { deadline: this.#deadline, signal: this.#host.signal }
+    // without a journal there is one that lasts, and its commit is all there is
+    const onePhase = commit.filter((index) => this.#participants[index]?.commit && this.#isOnePhase(index))
+    if (this.#beginning) await this.#beginning
+    await Promise.all(commit.map((index) => this.#prepare(index, scope)))
+    if (Date.now() >= this.#deadline) throw this.#late()
+    if (onePhase.length > 0) {
+      boundary('committing', view.id)
+      const identities = await Promise.all(
+        onePhase.map(async (index) => [index, await this.#participants[index]?.identity?.(scope)] as const),
+      )
+      await this.#append({ type: 'committing', commit, identities })
+      boundary('identified', view.id)
+      for (const index of onePhase) await this.#commitLive(index, scope)
+    }
+    this.#phase = 'decided'
+    boundary('decide', view.id)
+    await this.#append({ type: 'decide', commit })
+    boundary('decided', view.id)
+  }
+
+  #isOnePhase(index: number): boolean {
+    const participant = this.#classOf(index)
+    return participant === 'one-phase' || (participant === 'prepared' && !this.view.journaled)
+  }
+
+  async #prepare(index: number, scope: Scope): Promise<void> {
+    if (!this.view.journaled && this.#classOf(index) === 'prepared') return // its commit is one step, and all there is
+    boundary('prepare', this.view.id, index)
+    await this.#blame(index, async () => await this.#participants[index]?.prepare?.(scope))
+    boundary('prepared', this.view.id, index)
+  }
+
+  /** A commit that is refused while its connection holds has not happened; whether another has, settlement finds out. */
+  async #commitLive(index: number, scope: Scope): Promise<void> {
+    boundary('commit', this.view.id, index)
+    await this.#blame(index, async () => await this.#participants[index]?.commit?.(scope))
+    this.view.outcomes[index] = this.#classOf(index) === 'irreversible' ? 'executed' : 'committed'
+    boundary('committed', this.view.id, index)
+  }
+
+  async #blame(index: number, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.#culprit ??= index
+      throw error
+    }
+  }
+
+  async #settle(): Promise<void> {
+    const { view } = this
+    this.#giveUp.abort()
+    this.#phase = 'decided'
+    try {
+      await new Settlement(this.#host, view, this.#participants).run()
+    } finally {
+      for (const participant of this.#participants) participant.release?.()
+      this.#host.ended(view)
+    }
+    if (this.#accepted !== undefined && view.ended === 'incident')
+      throw new CageError('INCIDENT', `transaction ${view.id} needs people to decide`, { retryable: false })
+  }
+
+  #late(): CageError {
+    const carried = this.#phase === 'decided' ? 'is decided and not carried out in time' : 'did not end in time'
+    return new CageError('DEADLINE_EXCEEDED', `transaction ${this.view.id} ${carried}`)
+  }
+
+  async #append(event: NewEvent): Promise<void> {
+    await this.#host.append(this.view, event)
+  }
+
+  #scope(): Scope {
+    return { deadline: this.#deadline, signal: this.#giveUp.signal }
+  }
+
+  #indexes(test: (index: number) => boolean): number[] {
+    return this.#participants.map((_, index) => index).filter(test)
+  }
+
+  #classOf(index: number): string | undefined {
+    return this.#participants[index]?.record.participant
+  }
+
+  #has(...classes: string[]): boolean {
+    return this.#participants.some(({ record }) => classes.includes(record.participant))
+  }
+
+  /** The error with all that is known of the transaction. */
+  #report(error: CageError): CageError {
+    const { plan, outcomes, id } = this.view
+    const names = plan.participants.map(({ name }) => name)
+    const told: ParticipantOutcome[] = outcomes.map((outcome, index) =>
+      this.#results[index] instanceof CageError && outcome === 'pending' ? 'failed' : outcome,
+    )
+    const report: TransactionReport = {
+      id,
+      participant: this.#culprit === undefined ? undefined : { index: this.#culprit, name: names[this.#culprit] ?? '' },
+      recoverable: this.view.ended === 'rolled back' && !told.includes('executed'),
+      outcomes: names.map((name, index) => {
+        const result = this.#results[index]
+        const outcome = told[index] ?? 'not begun'
+        return result instanceof CageError ? { name, outcome, error: { code: result.code, message: result.message } } : { name, outcome }
+      }),
+    }
+    const where = report.participant ? `${report.participant.name}: ` : ''
+    return new CageError(error.code, `${where}${error.message}`, {
+      details: { transaction: report, details: error.details },
+      cause: error,
+      retryable: error.retryable && report.recoverable,
+      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+    })
+  }
+}
+
+function allOrNone(results: readonly unknown[]): unknown {
+  const failure = results.find((result) => result instanceof CageError)
+  if (failure) throw failure
+  return results.includes(PENDING) ? undefined : [...results]
+}

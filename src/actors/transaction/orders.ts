@@ -1,0 +1,60 @@
+/** Orders: carries out what people have decided about an incident. What is done here may be done again: the copy that does it may die over it. */
+import type { Scope } from '../../adapters/adapter.ts'
+import type { Bus } from '../../bus/bus.ts'
+import { CageError, toCageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
+import type { OrderEvent } from './events.ts'
+import { recordOf } from './finisher.ts'
+import type { Incident, Incidents } from './incidents.ts'
+import { Settlement } from './settlement.ts'
+import type { Writer } from './writer.ts'
+
+/** What it needs of its coordinator. */
+export interface OrdersHost {
+  readonly bus: Bus
+  readonly cage: string
+  readonly log: Log
+  readonly incidents: Incidents
+}
+
+const ATTEMPT_MS = 10_000
+
+/** Carries out an order; the incident ends, or keeps what went wrong. */
+export async function carryOut(order: OrderEvent, { bus, cage, log, incidents }: OrdersHost, writer: Writer): Promise<void> {
+  const incident = await incidents.get(order.incident)
+  if (!incident) return // it has ended: by an earlier order, or by ours before the copy that had it died
+  const { id } = incident
+  try {
+    await act(order, incident, writer)
+  } catch (error) {
+    if (writer.signal.aborted) throw error
+    await incidents.failed(id, order, toCageError(error))
+    return log.error({ incident: id, action: order.action, err: error }, 'the order about an incident was in vain')
+  }
+  await bus.journals.keep(cage, 'tx', id, { ...incident, resolution: order })
+  await incidents.resolved(id)
+  log.warn({ incident: id, action: order.action, by: order.by, reason: order.reason }, 'incident resolved')
+}
+
+async function act({ action }: OrderEvent, { problem, index, view, participant, error }: Incident, writer: Writer): Promise<void> {
+  const scope: Scope = { deadline: Date.now() + ATTEMPT_MS, signal: writer.signal }
+  view.journaled = false // its journal is gone: the order is the intent
+  if (problem === 'outcome unknown') {
+    if (action !== 'retry') view.outcomes[index] = action === 'compensate' ? 'rolled back' : 'committed'
+    view.ended = undefined
+    if ((await new Settlement(writer, view).run()) === 'incident') throw new CageError(error.code, `${participant}: ${error.message}`)
+    return
+  }
+  if (action === 'done' || action === 'skip') return
+  if (action === 'retry') {
+    if (problem === 'undo failed') await writer.finisher.rollback(view, index, scope)
+    else if (recordOf(view, index).participant === 'one-phase') await writer.finisher.repeat(view, index, scope)
+    else await writer.finisher.commit(view, index, scope)
+    return
+  }
+  if (problem === 'undo failed') throw new CageError('INVALID_ARGUMENT', 'the others are undone already: retry, done or skip')
+  const others = view.plan.participants.map((_, other) => other).filter((other) => other !== index && view.outcomes[other] === 'committed')
+  const stuck = others.filter((other) => !recordOf(view, other).undo).map((other) => recordOf(view, other).name)
+  if (stuck.length > 0) throw new CageError('INVALID_ARGUMENT', `nothing undoes ${stuck.join(', ')}`)
+  for (const other of others.reverse()) await writer.finisher.rollback(view, other, scope)
+}

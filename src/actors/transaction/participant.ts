@@ -1,0 +1,289 @@
+/**
+ * Participant: one member of a transaction while the coordinator that runs it lives. How each kind does what its class promises stands here;
+ * how it is finished from the journal alone stands in finisher.ts.
+ * P1. What outlives this process (a call that is compensated, a state's intent) is begun only once the journal has the plan.
+ */
+
+import type { Scope } from '../../adapters/adapter.ts'
+import type { Lease } from '../../adapters/pool/contract.ts'
+import type { Bus, RequestInfo, StateChange } from '../../bus/bus.ts'
+import { CageError } from '../../errors.ts'
+import type { Callable } from './contract.ts'
+import type { CallRecord, ParticipantRecord, QueueRecord } from './events.ts'
+
+/** What participants reach the world with. */
+export interface World {
+  readonly bus: Bus
+  readonly cage: string
+  readonly request: RequestInfo
+  /** Calls made for a request that is given up are cancelled together. */
+  readonly owner: object
+}
+
+/** Where a participant stands within its transaction. */
+export interface Place {
+  /** The transaction's id. */
+  readonly transaction: string
+  readonly index: number
+  /** Unique for ever, and known to the resource. */
+  readonly branch: string
+  /** Resolves once the plan is in the journal (P1); at once where there is none. */
+  readonly begun: () => Promise<void>
+}
+
+export interface Participant {
+  readonly record: ParticipantRecord
+  /** What it was named with. */
+  readonly args: readonly unknown[]
+  /** Which pool's connection it needs. */
+  readonly resource?: string
+  /** Gets its connection. */
+  take?(lease: Lease): void
+  /** False: alone too it needs a transaction around it. */
+  readonly isPlain?: boolean
+  /** Without a transaction around it. */
+  alone(scope: Scope): Promise<unknown>
+  execute(place: Place, scope: Scope): Promise<unknown>
+  /** prepared */
+  prepare?(scope: Scope): Promise<void>
+  /** one-phase */
+  identity?(scope: Scope): Promise<unknown>
+  /** prepared and one-phase; undefined: finisher.ts does it. */
+  commit?(scope: Scope): Promise<void>
+  /** Only what the connection itself undoes. True: nothing is left to be undone. */
+  rollback?(scope: Scope): Promise<boolean>
+  /** Gives back what it has taken. */
+  release?(): void
+}
+
+/** The key of a participant's call, for those that run it once. */
+export function keyOf(transaction: string, index: number, what: 'do' | 'undo'): string {
+  return `${transaction}/${index}/${what}`
+}
+
+/** A call to a resource. */
+export class ResourceParticipant implements Participant {
+  readonly record: Extract<ParticipantRecord, { kind: 'resource' }>
+  readonly resource: string
+  readonly args: readonly unknown[]
+  readonly #call: CallRecord
+  readonly #options: Readonly<Record<string, unknown>>
+  readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
+  #lease: Lease | undefined
+  #open = false
+
+  constructor(
+    resource: string,
+    call: CallRecord,
+    options: Readonly<Record<string, unknown>>,
+    alone: (scope: Scope, call: CallRecord) => Promise<unknown>,
+  ) {
+    this.resource = resource
+    this.args = call.args
+    this.#call = call
+    this.#options = options
+    this.#alone = alone
+    this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
+  }
+
+  get isPlain(): boolean {
+    return Object.keys(this.#options).length === 0
+  }
+
+  take(lease: Lease): void {
+    this.#lease = lease
+    const { participant } = lease.connection
+    const undoable = participant === 'irreversible' && this.record.undo
+    this.record.participant = undoable ? 'compensable' : participant
+    this.record.call = participant === 'one-phase' ? this.#call : undefined
+  }
+
+  async alone(scope: Scope): Promise<unknown> {
+    return await this.#alone(scope, this.#call)
+  }
+
+  async execute({ branch, begun }: Place, scope: Scope): Promise<unknown> {
+    const { connection } = this.#held()
+    if (this.record.participant === 'compensable') await begun()
+    if (connection.begin) {
+      this.#open = true
+      await connection.begin({ id: branch, options: this.#options }, scope)
+    }
+    return await connection.call(this.#call.method, this.#call.args, scope)
+  }
+
+  async prepare(scope: Scope): Promise<void> {
+    await this.#held().connection.prepare?.(scope)
+  }
+
+  async identity(scope: Scope): Promise<unknown> {
+    return await this.#held().connection.identity?.(scope)
+  }
+
+  async commit(scope: Scope): Promise<void> {
+    const { connection } = this.#held()
+    if (connection.broken) throw new CageError('UNAVAILABLE', `the connection to ${this.resource} is lost`)
+    await connection.commit?.(scope)
+    this.#open = false
+  }
+
+  async rollback(scope: Scope): Promise<boolean> {
+    if (!this.#lease || !this.#open) return this.record.participant !== 'compensable'
+    this.#open = false
+    if (this.#lease.connection.broken) return false
+    await this.#lease.connection.rollback?.(scope)
+    return true
+  }
+
+  release(): void {
+    if (this.#open) this.#lease?.destroy()
+    else this.#lease?.release()
+    this.#lease = undefined
+  }
+
+  #held(): Lease {
+    if (!this.#lease) throw new CageError('INTERNAL', `${this.record.name} has no connection`)
+    return this.#lease
+  }
+}
+
+/** A call to a method of a cage. With something that undoes it it is compensable. */
+export class ModuleParticipant implements Participant {
+  readonly record: Extract<ParticipantRecord, { kind: 'module' }>
+  readonly args: unknown[]
+  readonly #world: World
+
+  constructor(world: World, cage: string, module: string, method: string, args: unknown[]) {
+    this.#world = world
+    this.args = args
+    this.record = { kind: 'module', name: `${cage}.${module}.${method}`, participant: 'irreversible', cage, module, method }
+  }
+
+  async alone({ deadline, signal }: Scope): Promise<unknown> {
+    const { bus, request, owner } = this.#world
+    const { cage, module, method } = this.record
+    return await bus.call(cage, module, method, this.args, { deadline, signal, request, owner })
+  }
+
+  async execute({ transaction, index, begun }: Place, { deadline, signal }: Scope): Promise<unknown> {
+    const { bus, request, owner } = this.#world
+    const { cage, module, method, participant } = this.record
+    if (participant !== 'compensable') return await this.alone({ deadline, signal })
+    await begun()
+    const key = keyOf(transaction, index, 'do')
+    return await bus.call(cage, module, method, this.args, { deadline, signal, request, owner, key })
+  }
+}
+
+/** A change of the module's state: an intent that others wait for, then the value. */
+export class StateParticipant implements Participant {
+  readonly record: Extract<ParticipantRecord, { kind: 'state' }>
+  readonly args: readonly unknown[] = []
+  readonly #world: World
+  readonly #change: StateChange
+
+  constructor(world: World, module: string, key: string, change: StateChange) {
+    this.#world = world
+    this.#change = change
+    this.record = { kind: 'state', name: `state ${key}`, participant: 'prepared', module, key }
+  }
+
+  async alone({ deadline }: Scope): Promise<unknown> {
+    const { bus, cage } = this.#world
+    return await bus.state(cage, this.record.module).update(this.record.key, this.#change, { deadline })
+  }
+
+  async execute({ branch, begun }: Place, { deadline }: Scope): Promise<unknown> {
+    await begun()
+    const { bus, cage } = this.#world
+    return await bus.state(cage, this.record.module).prepare?.(this.record.key, this.#change, { branch, deadline })
+  }
+}
+
+/** A call that is enqueued if the whole commits. */
+export class QueueParticipant implements Participant {
+  readonly record: Extract<ParticipantRecord, { kind: 'queue' }>
+  readonly args: readonly unknown[] = []
+  readonly #world: World
+
+  constructor(
+    world: World,
+    queue: string,
+    id: string,
+    options: QueueRecord,
+    [cage, module, method]: readonly [string, string, string],
+    args: unknown[],
+  ) {
+    this.#world = world
+    const name = `queue ${queue}: ${cage}.${module}.${method}`
+    this.record = { kind: 'queue', name, participant: 'deferred', queue, id, cage, module, call: { method, args }, options }
+  }
+
+  async alone({ deadline }: Scope): Promise<unknown> {
+    return await enqueue(this.#world.bus, this.record, this.#world.request, deadline)
+  }
+
+  async execute(): Promise<unknown> {
+    return this.record.id
+  }
+}
+
+/** Puts a recorded call into its queue; a second time it is not run. */
+export async function enqueue(
+  bus: Bus,
+  { queue, id, cage, module, call, options }: Extract<ParticipantRecord, { kind: 'queue' }>,
+  request: RequestInfo,
+  deadline: number,
+): Promise<string> {
+  return await bus.enqueue(queue, cage, module, call.method, [...call.args], { ...options, id, request, deadline })
+}
+
+/** Hooks of the user's own. */
+export class CallableParticipant implements Participant {
+  readonly record: ParticipantRecord
+  readonly args: readonly unknown[] = []
+  readonly #hooks: Callable
+  #begun = false
+
+  constructor(hooks: Callable) {
+    this.#hooks = hooks
+    this.record = { kind: 'callable', name: hooks.name ?? 'callable', participant: 'one-phase' }
+  }
+
+  async alone(scope: Scope): Promise<unknown> {
+    try {
+      const result = await this.#run(scope)
+      await this.prepare()
+      await this.commit()
+      return result
+    } catch (error) {
+      await this.rollback()
+      throw error
+    }
+  }
+
+  async execute(_place: Place, scope: Scope): Promise<unknown> {
+    return await this.#run(scope)
+  }
+
+  async prepare(): Promise<void> {
+    await this.#hooks.prepare?.()
+  }
+
+  async commit(): Promise<void> {
+    await this.#hooks.commit?.()
+    this.#begun = false
+  }
+
+  async rollback(): Promise<boolean> {
+    if (this.#begun) await this.#hooks.rollback?.()
+    this.#begun = false
+    return true
+  }
+
+  async #run(scope: Scope): Promise<unknown> {
+    this.#begun = true
+    await this.#hooks.begin?.(scope)
+    return await this.#hooks.execute(scope)
+  }
+}

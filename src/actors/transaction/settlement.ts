@@ -1,0 +1,213 @@
+/**
+ * Settlement: brings a transaction to its end from wherever it stands. The coordinator that ran it and the one that finds what is left of it do
+ * the same; the first one tries what it has open before it goes by the records.
+ * S1. Without a decision, and without a one-phase commit that may have happened, it is rolled back.
+ * S2. Commits that have been decided are repeated until they succeed. Queued calls are enqueued last: those who run them see the rest.
+ * S3. What cannot be undone, and what nobody can tell, becomes an incident; the rest of the transaction is settled all the same.
+ */
+import type { Scope } from '../../adapters/adapter.ts'
+import { CageError, toCageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
+import { pause } from '../../pause.ts'
+import { boundary } from './boundary.ts'
+import type { ParticipantOutcome } from './contract.ts'
+import type { TxEvent, TxOutcome, TxView } from './events.ts'
+import { type Finisher, recordOf } from './finisher.ts'
+import type { Problem } from './incidents.ts'
+import type { Participant } from './participant.ts'
+
+/** What it needs of its coordinator. */
+export interface SettlementHost {
+  readonly finisher: Finisher
+  /** Fires when the coordinator goes: what is left is another's. */
+  readonly signal: AbortSignal
+  readonly log: Log
+  /** How long an undo that fails is repeated before people are asked, ms. */
+  patienceMs(): number
+  /** Writes an event down, and into the view. */
+  append(view: TxView, event: Event): Promise<void>
+  raise(view: TxView, index: number, problem: Problem, error: CageError): Promise<void>
+}
+
+type Event = TxEvent extends infer E ? (E extends TxEvent ? Omit<E, 'tx' | 'at'> : never) : never
+
+export type { Event as NewEvent }
+
+/** One attempt at a participant may take so long, ms. */
+const ATTEMPT_MS = 10_000
+const FIRST_DELAY_MS = 50
+const LONGEST_DELAY_MS = 2_000
+
+export class Settlement {
+  readonly #host: SettlementHost
+  readonly #view: TxView
+  readonly #live: readonly Participant[]
+  #incidents = 0
+
+  constructor(host: SettlementHost, view: TxView, live: readonly Participant[] = []) {
+    this.#host = host
+    this.#view = view
+    this.#live = live
+  }
+
+  /** Resolves when nothing is left to do, but what has become an incident. Rejects if the coordinator goes before. */
+  async run(): Promise<TxOutcome> {
+    const view = this.#view
+    this.#checkAlive()
+    if (view.decision === undefined && view.committing && !(await this.#askOnePhase())) return await this.#end('incident')
+    const commit = view.decision ?? []
+    const dropped = view.plan.participants.map((_, index) => index).filter((index) => !commit.includes(index))
+    await Promise.all([this.#commitAll(commit), this.#rollbackAll(dropped)])
+    return await this.#end(this.#incidents > 0 ? 'incident' : commit.length > 0 ? 'committed' : 'rolled back')
+  }
+
+  async #end(outcome: TxOutcome): Promise<TxOutcome> {
+    boundary('end', this.#view.id)
+    await this.#host.append(this.#view, { type: 'end', outcome })
+    boundary('ended', this.#view.id)
+    return outcome
+  }
+
+  /** The one-phase commits that may have happened decide (events.ts, E2). False: nobody can tell, people are asked. */
+  async #askOnePhase(): Promise<boolean> {
+    const view = this.#view
+    const { commit, identities } = view.committing ?? { commit: [], identities: new Map<number, unknown>() }
+    for (const index of identities.keys()) {
+      if (view.outcomes[index] === 'committed' || view.outcomes[index] === 'rolled back') continue
+      this.#live[index]?.release?.()
+      const outcome = await this.#persist(index, (scope) => this.#host.finisher.outcome(view, index, scope))
+      if (outcome === 'unknown') {
+        await this.#raise(
+          index,
+          'outcome unknown',
+          new CageError('UNAVAILABLE', `nobody can tell whether ${recordOf(view, index).name} has committed`),
+        )
+        return false
+      }
+      view.outcomes[index] = outcome
+    }
+    const done = [...identities.keys()].filter((index) => view.outcomes[index] === 'committed')
+    const forward = done.length === identities.size || (done.length > 0 && !done.every((index) => recordOf(view, index).undo))
+    await this.#host.append(view, { type: 'decide', commit: forward ? [...commit] : [] })
+    return true
+  }
+
+  /** S2 */
+  async #commitAll(indexes: readonly number[]): Promise<void> {
+    const isDeferred = (index: number): boolean => recordOf(this.#view, index).participant === 'deferred'
+    await Promise.all(indexes.filter((index) => !isDeferred(index)).map((index) => this.#commit(index)))
+    await Promise.all(indexes.filter(isDeferred).map((index) => this.#commit(index)))
+  }
+
+  async #commit(index: number): Promise<void> {
+    const view = this.#view
+    const { participant, name } = recordOf(view, index)
+    const live = this.#live[index]
+    if (view.outcomes[index] === 'committed') return live?.release?.()
+    if (participant === 'one-phase') {
+      // others have committed, it has not, and they cannot be undone
+      return await this.#raise(index, 'commit failed', new CageError('UNAVAILABLE', `${name} did not commit, others had`))
+    }
+    const [before, after] = participant === 'deferred' ? (['enqueue', 'enqueued'] as const) : (['finish', 'finished'] as const)
+    boundary(before, view.id, index)
+    let tried = live?.commit === undefined
+    try {
+      await this.#persist(index, async (scope) => {
+        if (!tried) {
+          tried = true
+          return await live?.commit?.(scope)
+        }
+        live?.release?.() // its connection may be the one that is needed
+        await this.#host.finisher.commit(view, index, scope)
+      })
+      live?.release?.()
+      view.outcomes[index] = participant === 'irreversible' ? 'executed' : 'committed'
+    } catch (error) {
+      this.#checkAlive()
+      await this.#raise(index, 'commit failed', toCageError(error)) // a queued call that no queue takes
+    }
+    boundary(after, view.id, index)
+  }
+
+  /** In reverse order, what is compensated one after the other; the others at once. */
+  async #rollbackAll(indexes: readonly number[]): Promise<void> {
+    const undone = indexes.filter((index) => this.#isUndone(index))
+    const others = indexes.filter((index) => !undone.includes(index))
+    const inOrder = async (): Promise<void> => {
+      for (const index of undone.reverse()) await this.#rollback(index)
+    }
+    await Promise.all([inOrder(), ...others.map((index) => this.#rollback(index))])
+  }
+
+  #isUndone(index: number): boolean {
+    return recordOf(this.#view, index).participant === 'compensable' || this.#view.outcomes[index] === 'committed'
+  }
+
+  async #rollback(index: number): Promise<void> {
+    const view = this.#view
+    const live = this.#live[index]
+    if (live && view.outcomes[index] === 'not begun') return live.release?.() // it will not begin any more
+    const isOver = live?.rollback !== undefined && view.outcomes[index] !== 'committed' && (await this.#rollbackLive(live))
+    live?.release?.()
+    if (isOver) {
+      view.outcomes[index] = 'rolled back'
+      return
+    }
+    const compensates = this.#isUndone(index)
+    if (compensates) boundary('undo', view.id, index)
+    const until = compensates ? Date.now() + this.#host.patienceMs() : Number.POSITIVE_INFINITY
+    try {
+      const outcome = await this.#persist(index, (scope) => this.#host.finisher.rollback(view, index, scope), until)
+      view.outcomes[index] = outcome
+      if (compensates) await this.#host.append(view, { type: 'participant', index, outcome })
+    } catch (error) {
+      this.#checkAlive()
+      await this.#raise(index, 'undo failed', toCageError(error))
+    }
+    if (compensates) boundary('undone', view.id, index)
+  }
+
+  async #rollbackLive(live: Participant): Promise<boolean> {
+    const scope: Scope = { deadline: Date.now() + ATTEMPT_MS, signal: this.#host.signal }
+    try {
+      return (await live.rollback?.(scope)) ?? false
+    } catch (error) {
+      this.#host.log.debug({ participant: live.record.name, err: error }, 'rollback of the connection failed, by its name then')
+      return false
+    }
+  }
+
+  /** Repeats until it succeeds; `until` (epoch ms), or an error that no repetition mends when there is a limit, ends it. */
+  async #persist<T>(index: number, work: (scope: Scope) => Promise<T>, until = Number.POSITIVE_INFINITY): Promise<T> {
+    const { signal, log } = this.#host
+    for (let attempt = 1; ; attempt++) {
+      this.#checkAlive()
+      try {
+        return await work({ deadline: Math.min(until, Date.now() + ATTEMPT_MS), signal })
+      } catch (error) {
+        this.#checkAlive()
+        const failure = toCageError(error)
+        const limited = until !== Number.POSITIVE_INFINITY || recordOf(this.#view, index).participant === 'deferred'
+        if (limited && (!failure.retryable || Date.now() >= until)) throw failure
+        const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
+        const level = attempt % 10 === 5 ? 'warn' : 'debug'
+        log[level](
+          { transaction: this.#view.id, participant: recordOf(this.#view, index).name, attempt, delayMs, err: failure },
+          'a participant cannot be finished yet',
+        )
+        await pause(delayMs, signal)
+      }
+    }
+  }
+
+  async #raise(index: number, problem: Problem, error: CageError): Promise<void> {
+    this.#incidents++
+    const outcome: ParticipantOutcome = problem === 'outcome unknown' ? 'unknown' : 'failed'
+    await this.#host.append(this.#view, { type: 'participant', index, outcome, error: error.toJSON() })
+    await this.#host.raise(this.#view, index, problem, error)
+  }
+
+  #checkAlive(): void {
+    if (this.#host.signal.aborted) throw new CageError('UNAVAILABLE', `transaction ${this.#view.id} is left to another coordinator`)
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Writer: a journal of transactions that is ours to write, and what settling them needs of it.
+ * W1. Once another has taken it over, `signal` fires: nobody goes on with what stands in it.
+ * W2. What has ended and is in the history is trimmed away, up to the oldest that has not.
+ */
+import type { Journal, Position } from '../../bus/journal/contract.ts'
+import type { CageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
+import { apply, type TxEvent, type TxView } from './events.ts'
+import type { ExecutionHost } from './execution.ts'
+import type { Finisher, Pools } from './finisher.ts'
+import type { History } from './history.ts'
+import type { Incidents, Problem } from './incidents.ts'
+import type { NewEvent } from './settlement.ts'
+
+/** What all writers of a worker share. */
+export interface WriterDeps {
+  readonly finisher: Finisher
+  readonly pools: Pools
+  readonly history: History
+  readonly incidents: Incidents
+  readonly log: Log
+  readonly patienceMs: () => number
+  /** Fires when the coordinator stops. */
+  readonly stopping: AbortSignal
+}
+
+export class Writer implements ExecutionHost {
+  readonly journal: Journal<TxEvent>
+  readonly signal: AbortSignal
+  /** What has not ended. */
+  readonly views: Set<TxView> = new Set()
+  readonly #deps: WriterDeps
+  readonly #fenced = new AbortController()
+  #last: Position = 0
+
+  constructor(journal: Journal<TxEvent>, deps: WriterDeps) {
+    this.journal = journal
+    this.#deps = deps
+    this.signal = AbortSignal.any([deps.stopping, this.#fenced.signal])
+  }
+
+  get finisher(): Finisher {
+    return this.#deps.finisher
+  }
+
+  get pools(): Pools {
+    return this.#deps.pools
+  }
+
+  get log(): Log {
+    return this.#deps.log
+  }
+
+  patienceMs(): number {
+    return this.#deps.patienceMs()
+  }
+
+  async append(view: TxView, added: NewEvent): Promise<void> {
+    const event: TxEvent = Object.assign(added, { tx: view.tx, at: Date.now() })
+    const isSaid = view.planned || (event.type !== 'end' && event.type !== 'participant') // else nobody knows of it, and nobody needs to
+    if (view.journaled && isSaid) {
+      if (!view.planned) event.plan = view.plan
+      view.planned = true
+      try {
+        this.#last = await this.journal.append(event)
+        view.position ??= this.#last
+      } catch (error) {
+        if (this.journal.fenced && !this.signal.aborted) {
+          this.log.error(
+            { journal: this.journal.name, transactions: this.views.size },
+            'another coordinator has taken over these transactions',
+          )
+          this.#fenced.abort(error)
+        }
+        throw error
+      }
+    }
+    apply(view, event)
+  }
+
+  async raise(view: TxView, index: number, problem: Problem, error: CageError): Promise<void> {
+    const { id } = await this.#deps.incidents.raise(this.journal.cage, view, index, problem, error)
+    this.log.error({ incident: id, problem, participant: view.plan.participants[index]?.name, err: error }, 'incident: people must decide')
+  }
+
+  ended(view: TxView): void {
+    this.views.delete(view)
+    if (view.journaled && view.planned && view.ended !== undefined) this.#deps.history.tell(view)
+  }
+
+  /** W2 */
+  trim(): void {
+    const oldest = Math.min(this.#last, ...[...this.views].map(({ position }) => position ?? Number.POSITIVE_INFINITY))
+    if (oldest > 0 && !this.journal.fenced) void this.journal.trim(oldest)
+  }
+}
