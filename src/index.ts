@@ -20,6 +20,8 @@ export type {
   UntypedResource,
   WithOptions,
 } from './actors/contract.ts'
+export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
+export { PENDING } from './actors/transaction/pending.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type { Isolation, PostgresResource, PostgresSession, Row, TransactionOptions } from './adapters/postgresql/api.ts'

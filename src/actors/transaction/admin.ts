@@ -2,7 +2,7 @@
 import type { Bus } from '../../bus/bus.ts'
 import { CageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
-import { type Action, fold, type OrderEvent, parseTransactionId, type TxEvent, type TxView } from './events.ts'
+import { type Action, fold, type OrderEvent, orderJournal, parseTransactionId, type TxEvent, type TxView } from './events.ts'
 import { recordOf, type TxRecord } from './history.ts'
 import { type Incident, Incidents } from './incidents.ts'
 
@@ -68,7 +68,7 @@ export async function orderAbout(
   const before = await store.get(id)
   if (!before) throw new CageError('NOT_FOUND', `there is no incident ${id}`)
   const order: OrderEvent = { ...given, type: 'order', incident: id, at: Date.now() }
-  const journal = bus.journals.open<OrderEvent>(before.cage, 'tx', `order-${bus.id}`)
+  const journal = bus.journals.open<OrderEvent>(before.cage, 'tx', orderJournal(`${bus.id}-${order.at}`))
   await journal.append(order)
   journal.close()
   while (Date.now() < deadline) {

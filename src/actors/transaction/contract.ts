@@ -1,5 +1,5 @@
 /** Transactions as modules write them. Types only; users import them from 'menagerie'. */
-import type { CageModules, Called, QueuedCalls, QueueOptions, State } from '../contract.ts'
+import type { CageModules, CageResources, Called, QueuedCalls, QueueOptions, State } from '../contract.ts'
 
 /** How a transaction is run. */
 export interface TransactionOptions {
@@ -75,7 +75,11 @@ export interface TransactionBase {
 }
 
 /** Several resources and calls executed together, then all committed or all undone. Every resource of the cage is a property of it. */
-export type Transaction = TransactionBase & Readonly<Record<string, Participating>>
+export type Transaction = TransactionBase & {
+  readonly [R in keyof CageResources]: {
+    readonly [K in keyof CageResources[R]]: CageResources[R][K] extends (...args: infer A) => unknown ? (...args: A) => Named : never
+  }
+}
 
 /** What came of one participant. */
 export type ParticipantOutcome =

@@ -67,6 +67,15 @@ export interface OrderEvent {
   at: number
 }
 
+/** The journal of an order. */
+export function orderJournal(id: string): string {
+  return `order-${id}`
+}
+
+export function isOrder(journal: string): boolean {
+  return journal.startsWith('order-')
+}
+
 /** What can be ordered. retry: try again. done: take it for done, and go on. skip: leave it as it is. compensate: undo all the others. */
 export const ACTIONS = ['retry', 'done', 'skip', 'compensate'] as const
 export type Action = (typeof ACTIONS)[number]

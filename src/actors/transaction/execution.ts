@@ -13,10 +13,8 @@ import type { ParticipantOutcome, TransactionOptions, TransactionReport } from '
 import { needsJournal, type TxView } from './events.ts'
 import type { Pools } from './finisher.ts'
 import type { Participant } from './participant.ts'
+import { PENDING } from './pending.ts'
 import { type NewEvent, Settlement, type SettlementHost } from './settlement.ts'
-
-/** What has no result yet, in what `accept` is given. */
-export const PENDING: unique symbol = Symbol('pending')
 
 /** What an execution needs of its coordinator. */
 export interface ExecutionHost extends SettlementHost {
@@ -85,7 +83,10 @@ export class Execution {
   #whole(): { answer: Promise<unknown>; done: Promise<unknown> } {
     const decided = this.#decided()
     const done = decided.then(() => this.#settle())
-    const whole = done.then(() => this.#accepted)
+    const whole = done.then(() => {
+      if (this.view.ended !== 'incident') return this.#accepted
+      throw new CageError('INCIDENT', `transaction ${this.view.id} is committed but for what people must decide`, { retryable: false })
+    })
     whole.catch(() => undefined)
     return { answer: this.#options.syncCommit === false ? decided.then(() => this.#accepted) : whole, done }
   }
@@ -225,7 +226,7 @@ export class Execution {
     const scope = { deadline: this.#deadline, signal: this.#host.signal }
     // without a journal there is one that lasts, and its commit is all there is
     const onePhase = commit.filter((index) => this.#participants[index]?.commit && this.#isOnePhase(index))
-    if (this.#beginning) await this.#beginning
+    await this.#beginning
     await Promise.all(commit.map((index) => this.#prepare(index, scope)))
     if (Date.now() >= this.#deadline) throw this.#late()
     if (onePhase.length > 0) {
@@ -255,10 +256,18 @@ export class Execution {
     boundary('prepared', this.view.id, index)
   }
 
-  /** A commit that is refused while its connection holds has not happened; whether another has, settlement finds out. */
+  /** A commit that is refused while its connection holds has not happened; what has become of one that got lost, settlement finds out. */
   async #commitLive(index: number, scope: Scope): Promise<void> {
     boundary('commit', this.view.id, index)
-    await this.#blame(index, async () => await this.#participants[index]?.commit?.(scope))
+    await this.#blame(index, async () => {
+      const participant = this.#participants[index]
+      try {
+        await participant?.commit?.(scope)
+      } catch (error) {
+        if (!participant?.isLost) this.view.outcomes[index] = 'rolled back'
+        throw error
+      }
+    })
     this.view.outcomes[index] = this.#classOf(index) === 'irreversible' ? 'executed' : 'committed'
     boundary('committed', this.view.id, index)
   }
@@ -282,8 +291,6 @@ export class Execution {
       for (const participant of this.#participants) participant.release?.()
       this.#host.ended(view)
     }
-    if (this.#accepted !== undefined && view.ended === 'incident')
-      throw new CageError('INCIDENT', `transaction ${view.id} needs people to decide`, { retryable: false })
   }
 
   #late(): CageError {

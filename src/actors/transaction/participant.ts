@@ -44,6 +44,8 @@ export interface Participant {
   /** Without a transaction around it. */
   alone(scope: Scope): Promise<unknown>
   execute(place: Place, scope: Scope): Promise<unknown>
+  /** What it was told last may have been done or not: nobody has answered. */
+  readonly isLost?: boolean
   /** prepared */
   prepare?(scope: Scope): Promise<void>
   /** one-phase */
@@ -88,6 +90,10 @@ export class ResourceParticipant implements Participant {
 
   get isPlain(): boolean {
     return Object.keys(this.#options).length === 0
+  }
+
+  get isLost(): boolean {
+    return this.#lease?.connection.broken ?? false
   }
 
   take(lease: Lease): void {

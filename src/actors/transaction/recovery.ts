@@ -11,7 +11,7 @@ import type { JournalInfo } from '../../bus/journal/contract.ts'
 import type { Log } from '../../log.ts'
 import { pause } from '../../pause.ts'
 import { boundary } from './boundary.ts'
-import { fold, type OrderEvent, parseTransactionId, type TxEvent, type TxView } from './events.ts'
+import { fold, isOrder, type OrderEvent, parseTransactionId, type TxEvent, type TxView } from './events.ts'
 import type { Incidents } from './incidents.ts'
 import { carryOut } from './orders.ts'
 import { Settlement } from './settlement.ts'
@@ -88,9 +88,8 @@ export class Recovery {
   async #recover(info: JournalInfo): Promise<void> {
     const { bus, log, deps } = this.#host
     const { journals } = bus
-    if (await journals.isOwned(info, OWNER_MS)) return
-    await pause(AGAIN_MS, this.#stopping.signal)
-    if (this.#stopping.signal.aborted || (await journals.isOwned(info, OWNER_MS))) return // R2
+    const isNewOrder = isOrder(info.name) && info.last === 1 // whoever sees it takes it
+    if (!isNewOrder && (await this.#isOwned(info))) return
     await deps.finisher.prefix()
     const { journal, entries } = await journals.takeOver<TxEvent | OrderEvent>(info.cage, 'tx', info.name)
     const orders: OrderEvent[] = []
@@ -108,6 +107,14 @@ export class Recovery {
     await deps.history.flush()
     if (ends.every(({ status }) => status === 'fulfilled')) await journal.remove()
     journal.close()
+  }
+
+  /** R2 */
+  async #isOwned(info: JournalInfo): Promise<boolean> {
+    const { journals } = this.#host.bus
+    if (await journals.isOwned(info, OWNER_MS)) return true
+    await pause(AGAIN_MS, this.#stopping.signal)
+    return this.#stopping.signal.aborted || (await journals.isOwned(info, OWNER_MS))
   }
 
   async #finish(writer: Writer, view: TxView): Promise<void> {

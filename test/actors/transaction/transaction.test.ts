@@ -1,0 +1,356 @@
+/** Transactions over void and callable participants, queues and modules, with a coordinator in this process and a real bus. */
+import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { before, test } from 'node:test'
+import { Resources } from '../../../src/actors/resources.ts'
+import { endedTransactions, incidents, openTransactions, orderAbout } from '../../../src/actors/transaction/admin.ts'
+import type { Boundary } from '../../../src/actors/transaction/boundary.ts'
+import type { Callable, Transaction, TransactionOptions, TransactionReport } from '../../../src/actors/transaction/contract.ts'
+import { Coordinator } from '../../../src/actors/transaction/coordinator.ts'
+import { PENDING } from '../../../src/actors/transaction/pending.ts'
+import { newTransaction } from '../../../src/actors/transaction/transaction.ts'
+import { DRIVERS } from '../../../src/adapters/drivers.ts'
+import { openPool } from '../../../src/adapters/pool/pool.ts'
+import type { Bus } from '../../../src/bus/bus.ts'
+import { openBus } from '../../../src/bus/nats.ts'
+import { CageError } from '../../../src/errors.ts'
+import { recordingLog, type Said } from '../../support/log.ts'
+import { type NatsServer, startNats } from '../../support/nats.ts'
+import { atEnd, type Owner, suite } from '../../support/owner.ts'
+import { deferred, eventually } from '../../support/wait.ts'
+
+let nats: NatsServer
+before(async () => {
+  nats = await startNats(suite)
+})
+
+interface Worker {
+  bus: Bus
+  coordinator: Coordinator
+  said: Said[]
+  xa(options?: TransactionOptions, how?: { timeoutMs?: number; signal?: AbortSignal }): Transaction
+}
+
+const POOL = {
+  size: 4,
+  connectMs: 5_000,
+  standby: 0,
+  idleMs: 30_000,
+  maxAgeMs: 300_000,
+  minRemainingMs: 0,
+  backoff: { firstMs: 100, maxMs: 1_000 },
+}
+
+/** What a cage's worker has of transactions. */
+async function worker(owner: Owner, cage: string, { recovers = false } = {}): Promise<Worker> {
+  const { log, said } = recordingLog()
+  const bus = await openBus('test', { servers: [nats.url] }, log, new AbortController().signal)
+  const resources = new Resources({ cage, log, drivers: DRIVERS, openPool, openCache: () => assert.fail('no cache is configured') })
+  await resources.configure({ nothing: { kind: 'void', options: {}, pool: POOL } })
+  const coordinator = new Coordinator({ bus, cage, log, resources, patienceMs: () => 500, recovers })
+  coordinator.start()
+  atEnd(owner, async () => {
+    await coordinator.stop()
+    await resources.stop()
+    await bus.close()
+  })
+  const xa: Worker['xa'] = (options = {}, { timeoutMs = 10_000, signal = new AbortController().signal } = {}) => {
+    const deadline = Date.now() + timeoutMs
+    const request = { id: 'r', traceparent: undefined, parameters: undefined }
+    const asker = { by: 'test.test', request, signal }
+    return newTransaction(
+      {
+        ...{ bus, cage, module: 'test', request, owner: {}, deadline, signal },
+        resources: () => resources.names(),
+        callResource: (name, { method, args }, scope) => resources.call(name, method, args, scope),
+        execute: (participants, until, given) => coordinator.execute(participants, { ...asker, deadline: until }, given),
+      },
+      options,
+    )
+  }
+  return { bus, coordinator, said, xa }
+}
+
+/** Names a participant that is nothing. */
+function hello(xa: Transaction, ...args: unknown[]): void {
+  xa.resource('nothing').hello?.(...args)
+}
+
+/** A participant that says what is done with it. */
+function told(calls: string[], name: string, hooks: Partial<Callable> = {}): Callable {
+  const tell = (what: string): void => void calls.push(`${name} ${what}`)
+  return {
+    name,
+    async execute(scope) {
+      tell('executes')
+      return (await hooks.execute?.(scope)) ?? name
+    },
+    async commit() {
+      await hooks.commit?.()
+      tell('commits')
+    },
+    rollback: () => tell('rolls back'),
+  }
+}
+
+async function failure(promise: Promise<unknown>): Promise<CageError & { report: TransactionReport }> {
+  const error = await promise.then(
+    () => assert.fail('it did not fail'),
+    (thrown: unknown) => thrown,
+  )
+  assert.ok(error instanceof CageError, String(error))
+  return Object.assign(error, { report: (error.details as { transaction: TransactionReport }).transaction })
+}
+
+const refuses = (): never => {
+  throw new CageError('CONFLICT', 'refused')
+}
+const hangs =
+  (signals: string[] = []) =>
+  ({ signal }: { signal: AbortSignal }): Promise<never> =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        signals.push(String(signal.reason.code))
+        reject(signal.reason)
+      })
+    })
+
+test('transaction: results come in the order named, whoever ends first', async (t) => {
+  const { xa } = await worker(t, 'order')
+  const all = xa()
+  const first = deferred<string>()
+  all.callable({ execute: () => first.promise })
+  hello(all, 'World')
+  all.callable({
+    execute: () => {
+      first.resolve('late')
+      return 'soon'
+    },
+  })
+  assert.deepEqual(await all.execute(), ['late', ['World'], 'soon'])
+  assert.deepEqual(await xa().execute(), [])
+})
+
+test('transaction: one participant leaves no trace on the bus', async (t) => {
+  const { xa, bus } = await worker(t, 'alone')
+  const calls: string[] = []
+  const one = xa()
+  one.callable(told(calls, 'a'))
+  assert.deepEqual(await one.execute(), ['a'])
+  assert.deepEqual(calls, ['a executes', 'a commits'])
+  const accepted = xa({ accept: ([result]) => (result === PENDING ? undefined : 'accepted') })
+  accepted.callable(told(calls, 'b'))
+  assert.equal(await accepted.execute(), 'accepted')
+  assert.deepEqual(await openTransactions(bus, 'alone'), [])
+  for await (const record of endedTransactions(bus, { cage: 'alone' })) assert.fail(JSON.stringify(record))
+})
+
+test('transaction: the first failure undoes all; the error tells who failed and what came of each', async (t) => {
+  const { xa } = await worker(t, 'failing')
+  const calls: string[] = []
+  const all = xa()
+  all.callable(told(calls, 'a'))
+  all.callable(told(calls, 'b', { execute: refuses }))
+  hello(all)
+  const { code, message, report } = await failure(all.execute())
+  assert.equal(code, 'CONFLICT')
+  assert.equal(message, 'b: refused')
+  assert.deepEqual(report.participant, { index: 1, name: 'b' })
+  assert.equal(report.recoverable, true)
+  assert.deepEqual(
+    report.outcomes.map(({ outcome }) => outcome),
+    ['rolled back', 'rolled back', 'rolled back'],
+  )
+  assert.deepEqual(calls.sort(), ['a executes', 'a rolls back', 'b executes', 'b rolls back'])
+})
+
+test('transaction: accept takes the fastest, and the others are cancelled and rolled back', async (t) => {
+  const { xa } = await worker(t, 'fastest')
+  const calls: string[] = []
+  const signals: string[] = []
+  const race = xa({ accept: (results) => results.find((result) => result !== PENDING) })
+  race.callable(told(calls, 'slow', { execute: hangs(signals) }))
+  race.callable(told(calls, 'fast'))
+  assert.equal(await race.execute(), 'fast')
+  assert.deepEqual(signals, ['CANCELLED'])
+  assert.deepEqual(calls.sort(), ['fast commits', 'fast executes', 'slow executes', 'slow rolls back'])
+})
+
+test('transaction: accept takes a quorum although one has failed, which is rolled back alone', async (t) => {
+  const { xa } = await worker(t, 'quorum')
+  const calls: string[] = []
+  const isThere = (result: unknown): boolean => result !== PENDING && !(result instanceof CageError)
+  const most = xa({ accept: (results) => (results.filter(isThere).length >= 2 ? results.filter(isThere) : undefined) })
+  most.callable(told(calls, 'a', { execute: refuses }))
+  most.callable(told(calls, 'b'))
+  most.callable(told(calls, 'c'))
+  assert.deepEqual(await most.execute(), ['b', 'c'])
+  assert.deepEqual(calls.filter((call) => !call.endsWith('executes')).sort(), ['a rolls back', 'b commits', 'c commits'])
+})
+
+test('transaction: results that accept refuses, or never accepts, are undone', async (t) => {
+  const { xa } = await worker(t, 'refusing')
+  for (const [accept, code] of [
+    [() => refuses(), 'CONFLICT'],
+    [() => undefined, 'CONFLICT'],
+  ] as const) {
+    const calls: string[] = []
+    const all = xa({ accept })
+    all.callable(told(calls, 'a'))
+    all.callable(told(calls, 'b'))
+    assert.equal((await failure(all.execute())).code, code)
+    assert.ok(!calls.some((call) => call.endsWith('commits')), String(calls))
+  }
+})
+
+test('transaction: with syncCommit false it resolves at the decision, and the commits follow', async (t) => {
+  const { xa } = await worker(t, 'async')
+  const points: string[] = []
+  const listen = (message: unknown): void => void points.push((message as Boundary).point)
+  subscribe('menagerie:transaction', listen)
+  t.after(() => unsubscribe('menagerie:transaction', listen))
+  const all = xa({ syncCommit: false })
+  all.queue('later').module('async', 'sink').take?.(1)
+  hello(all)
+  assert.equal((await all.execute()).length, 2)
+  assert.ok(points.includes('decided') && !points.includes('enqueued'), points.join())
+  await eventually('the call is enqueued', () => points.includes('enqueued'))
+})
+
+test('transaction: at the deadline between execution and decision everything is undone', async (t) => {
+  const { xa, bus } = await worker(t, 'late')
+  const calls: string[] = []
+  const signals: string[] = []
+  const all = xa({}, { timeoutMs: 200 })
+  all.callable(told(calls, 'a'))
+  all.callable(told(calls, 'b', { execute: hangs(signals) }))
+  assert.equal((await failure(all.execute())).code, 'DEADLINE_EXCEEDED')
+  await eventually('both are rolled back', () => calls.filter((call) => call.endsWith('rolls back')).length === 2)
+  assert.deepEqual(signals, ['DEADLINE_EXCEEDED'])
+  assert.deepEqual(await openTransactions(bus, 'late'), [])
+})
+
+test('transaction: a caller that goes away ends the work, and everything is undone', async (t) => {
+  const { xa } = await worker(t, 'gone')
+  const calls: string[] = []
+  const caller = new AbortController()
+  const all = xa({}, { signal: caller.signal })
+  all.callable(told(calls, 'a'))
+  all.callable(told(calls, 'b', { execute: hangs() }))
+  const end = failure(all.execute())
+  await eventually('both execute', () => calls.length === 2)
+  caller.abort(new CageError('CANCELLED', 'the caller has gone'))
+  assert.equal((await end).code, 'CANCELLED')
+  assert.equal(calls.filter((call) => call.endsWith('rolls back')).length, 2)
+})
+
+test('transaction: more participants than a pool has connections are refused at once', async (t) => {
+  const { xa } = await worker(t, 'crowded')
+  const all = xa()
+  for (let n = 0; n <= POOL.size; n++) hello(all, n)
+  const { code, report } = await failure(all.execute())
+  assert.equal(code, 'OVERLOADED')
+  assert.equal(report.recoverable, true)
+})
+
+test('transaction: pools that are used in any order are not waited for in a circle', async (t) => {
+  const { xa } = await worker(t, 'circle')
+  const many = Array.from({ length: 40 }, async (_, n) => {
+    const all = xa()
+    for (let i = 0; i < (n % POOL.size) + 1; i++) hello(all, i)
+    all.callable({ execute: () => n })
+    return (await all.execute()).at(-1)
+  })
+  assert.deepEqual(
+    await Promise.all(many),
+    many.map((_, n) => n),
+  )
+})
+
+test('transaction: a one-phase commit that is refused undoes all', async (t) => {
+  const { xa } = await worker(t, 'onephase')
+  const calls: string[] = []
+  const all = xa()
+  all.callable(told(calls, 'a', { commit: refuses }))
+  hello(all)
+  all.queue('later').module('onephase', 'sink').take?.(1)
+  const { code, report } = await failure(all.execute())
+  assert.equal(code, 'CONFLICT')
+  assert.deepEqual(report.participant, { index: 0, name: 'a' })
+  assert.equal(report.recoverable, true)
+  assert.deepEqual(calls, ['a executes', 'a rolls back'])
+})
+
+test('transaction: a commit that fails after another has succeeded is an incident, which people resolve', async (t) => {
+  const { xa, bus, said } = await worker(t, 'heuristic', { recovers: true })
+  const calls: string[] = []
+  const all = xa()
+  all.callable(told(calls, 'a'))
+  all.callable(told(calls, 'b', { commit: refuses }))
+  all.queue('later').module('heuristic', 'sink').take?.(1)
+  const { report } = await failure(all.execute())
+  assert.equal(report.recoverable, false)
+  const [incident, ...others] = await incidents(bus, 'heuristic')
+  assert.ok(incident)
+  assert.deepEqual(others, [])
+  assert.equal(incident.participant, 'b')
+  assert.ok(said.some(({ level, message }) => level === 'error' && message.startsWith('incident')))
+  const order = { action: 'done', reason: 'booked by hand', by: 'alice' } as const
+  await orderAbout(bus, incident.id, order, Date.now() + 20_000)
+  assert.deepEqual(await incidents(bus, 'heuristic'), [])
+  const kept = (await bus.journals.kept('heuristic', 'tx', incident.id)) as { resolution: { reason: string; by: string } }
+  assert.deepEqual([kept.resolution.reason, kept.resolution.by], ['booked by hand', 'alice'])
+})
+
+test('transaction: what has ended is kept in the history, and its journal is trimmed', async (t) => {
+  const { xa, bus } = await worker(t, 'history')
+  for (let n = 0; n < 20; n++) {
+    const all = xa()
+    hello(all)
+    all.callable({ name: 'b', execute: n === 7 ? refuses : () => n })
+    await all.execute().catch(() => undefined)
+  }
+  const records = await eventually('all are in the history', async () => {
+    const found = []
+    for await (const record of endedTransactions(bus, { cage: 'history' })) found.push(record)
+    return found.length >= 19 && found
+  })
+  const outcomes = records.map(({ outcome }) => outcome)
+  assert.equal(outcomes.filter((outcome) => outcome === 'committed').length, 19)
+  const [record] = records
+  assert.deepEqual(
+    record?.participants.map(({ name, outcome }) => `${name} ${outcome}`),
+    ['nothing.hello committed', 'b committed'],
+  )
+  await eventually('the journal is trimmed', async () => {
+    const [info] = await bus.journals.list('tx', 'history')
+    return info && info.last - info.first <= 1
+  })
+})
+
+test('transaction: what a dead coordinator has left is finished by another, and the dead one cannot write any more', async (t) => {
+  const [dead, alive] = [await worker(t, 'recovery'), await worker(t, 'recovery', { recovers: true })]
+  await dead.bus.announce({ name: 'recovery', version: '1.0.0', description: '', metadata: {}, endpoints: () => [] })
+  const calls: string[] = []
+  const gate = deferred<void>()
+  const all = dead.xa({}, { timeoutMs: 20_000 })
+  hello(all)
+  all.queue('later').module('recovery', 'sink').take?.(1)
+  all.callable(told(calls, 'a', { execute: async () => await gate.promise }))
+  const end = failure(all.execute())
+  const { journals } = alive.bus
+  const [info] = await eventually('the plan is in the journal', async () => {
+    const found = await journals.list('tx', 'recovery')
+    return found.length === 1 && found
+  })
+  assert.ok(info)
+  const { journal } = await journals.takeOver('recovery', 'tx', info.name) // as if it had been out of reach
+  journal.close()
+  gate.resolve()
+  assert.equal((await end).report.recoverable, false)
+  assert.ok(!calls.includes('a commits'), String(calls))
+  const next = dead.xa()
+  hello(next)
+  hello(next)
+  assert.equal((await next.execute()).length, 2, 'what comes next goes into a new journal')
+})
