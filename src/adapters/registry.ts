@@ -5,14 +5,14 @@ import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
-import { postgresOptions } from './postgresql/options.ts'
+import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
 import { voidOptions } from './void/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
-  postgresql: { resourceOptions: postgresOptions },
+  postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   void: { resourceOptions: voidOptions },
 }
 

@@ -10,8 +10,8 @@ export interface CertificateFiles {
   key: string
 }
 
-/** An authority, and a certificate that it has signed for these names, for servers and clients. */
-export async function certificates(owner: Owner, altNames: object[], commonName = 'test'): Promise<CertificateFiles> {
+/** An authority, and a certificate that it has signed for these names, for servers and clients; `until` may be past. */
+export async function certificates(owner: Owner, altNames: object[], commonName = 'test', until?: Date): Promise<CertificateFiles> {
   const authority = await generate([{ name: 'commonName', value: 'test authority' }], {
     algorithm: 'sha256',
     extensions: [
@@ -21,6 +21,7 @@ export async function certificates(owner: Owner, altNames: object[], commonName 
   })
   const signed = await generate([{ name: 'commonName', value: commonName }], {
     algorithm: 'sha256',
+    ...(until === undefined ? {} : { notBeforeDate: new Date(until.getTime() - 86_400_000), notAfterDate: until }),
     ca: { key: authority.private, cert: authority.cert },
     extensions: [
       { name: 'basicConstraints', cA: false },

@@ -5,7 +5,7 @@
  *   interfaces: { changes: { kind: 'postgresql', url: env('LEDGER_URL'), channels: { orders: 'orders.changed' } } },
  */
 import { z } from 'zod'
-import { isTarget } from '../../names.ts'
+import { isName, isTarget } from '../../names.ts'
 import { parseUrl } from './url.ts'
 
 /** Where the server is, and who we are; checked and complete. */
@@ -77,7 +77,10 @@ export const postgresListenOptions: z.ZodType<PostgresListenOptions> = z
       .record(text.max(63), target)
       .refine((channels) => Object.keys(channels).length > 0, { error: 'a channel is needed, there is nothing to listen to' }),
     onConnect: target.optional(),
-    queue: text.optional(),
+    queue: z
+      .string()
+      .refine(isName, { error: ({ input }) => `${JSON.stringify(input)} is no name of a queue` })
+      .optional(),
     timeoutMs: z.number().int().min(1).max(LONGEST_MS).optional(),
     concurrency: z.number().int().min(1).max(10_000).default(64),
   })

@@ -126,6 +126,10 @@ export class Session {
     this.#client.once('end', listener)
   }
 
+  offEnd(listener: () => void): void {
+    this.#client.off('end', listener)
+  }
+
   /** Stops and continues reading: the server keeps what it has to say. */
   pause(): void {
     this.#client.connection.stream.pause()
