@@ -39,12 +39,13 @@ async function main(words: string[]): Promise<number> {
 }
 
 async function load(): Promise<Command[]> {
-  const [call, queue, status, dead, schedule, types] = await Promise.all([
+  const [call, queue, status, dead, schedule, tx, types] = await Promise.all([
     import('./cli/call.ts'),
     import('./cli/queue.ts'),
     import('./cli/status.ts'),
     import('./cli/dead.ts'),
     import('./cli/schedule.ts'),
+    import('./cli/tx.ts'),
     import('./cli/types.ts'),
   ])
   return [
@@ -53,6 +54,7 @@ async function load(): Promise<Command[]> {
     ...status.STATUS_COMMANDS,
     ...dead.DEAD_COMMANDS,
     ...schedule.SCHEDULE_COMMANDS,
+    ...tx.TX_COMMANDS,
     ...types.TYPES_COMMANDS,
   ]
 }

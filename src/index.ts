@@ -24,7 +24,13 @@ export type { Callable, Named, Transaction, TransactionOptions, TransactionRepor
 export { PENDING } from './actors/transaction/pending.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
-export type { Isolation, PostgresResource, PostgresSession, Row, TransactionOptions } from './adapters/postgresql/api.ts'
+export type {
+  Isolation,
+  PostgresResource,
+  PostgresSession,
+  Row,
+  TransactionOptions as PostgresTransactionOptions,
+} from './adapters/postgresql/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

@@ -34,6 +34,21 @@ export async function move(ctx, id, amount, fails = false) {
   await xa.execute()
   return id
 }
+/** Between accounts of whatever databases. */
+export async function pay(ctx, from, to, amount, timeoutMs) {
+  const xa = ctx.transaction({ timeoutMs })
+  const change = 'update accounts set balance = balance + $1 where id = $2'
+  xa.resource(from % 2 === 0 ? 'east' : 'west').execute(change, [-amount, from])
+  xa.resource(to % 2 === 0 ? 'east' : 'west').execute(change, [amount, to])
+  await xa.execute()
+}
+/** Holds a transaction open for longer than its deadline. */
+export async function linger(ctx, id, seconds, timeoutMs) {
+  const xa = ctx.transaction({ timeoutMs })
+  xa.east.execute('insert into entries (id, amount) values ($1, 1)', [id])
+  xa.west.execute('select pg_sleep($1)', [seconds])
+  await xa.execute()
+}
 export async function moved(ctx) { return ctx.state.keys() }
 `
 
@@ -93,15 +108,18 @@ export interface Bank {
   call(method: string, ...args: unknown[]): Promise<unknown>
   /** Resolves when no transaction is under way or left behind, and nothing is prepared. */
   settled(limitMs?: number): Promise<void>
+  /** All money of all accounts; 1,000 is right. */
+  money(): Promise<number>
   /** What is not whole, in words; empty is right. */
   scandals(): Promise<string[]>
 }
 
-/** `databases`: of `east`, and of `west` if there are two. */
-export async function bank(owner: Owner, nats: NatsServer, postgres: PostgresServer, databases: readonly string[]): Promise<Bank> {
-  const [east = '', west] = databases
-  const urlOf = (database: string): string => postgres.url.replace(/postgres$/, database)
-  const resource = (url: string): string => `{ kind: 'postgresql', url: ${JSON.stringify(urlOf(url))}, tls: false, pool: { size: 8 } }`
+/** `east`, and `west` if there are two databases; they may be on one server. */
+export async function bank(owner: Owner, nats: NatsServer, eastServer: PostgresServer, westServer?: PostgresServer): Promise<Bank> {
+  const east = eastServer.url.replace(/postgres$/, 'east')
+  const west = westServer?.url.replace(/postgres$/, 'west')
+  const servers = new Set([eastServer, ...(westServer ? [westServer] : [])])
+  const resource = (url: string): string => `{ kind: 'postgresql', url: ${JSON.stringify(url)}, tls: false, pool: { size: 8 } }`
   const folder = project(owner, {
     'cages/bank/transfers.js': TRANSFERS,
     'cages/bank/audit.js': AUDIT,
@@ -114,9 +132,15 @@ export async function bank(owner: Owner, nats: NatsServer, postgres: PostgresSer
       queues: { audit: { backoff: { firstMs: 100 } } },
     }`,
   })
-  for (const database of databases) {
-    await query(postgres.url, `create database ${database}`)
-    await query(urlOf(database), 'create table entries (id text primary key, amount numeric not null)')
+  for (const [server, url, name] of [
+    [eastServer, east, 'east'],
+    [westServer, west, 'west'],
+  ] as const) {
+    if (!server || url === undefined) continue
+    await query(server.url, `create database ${name}`)
+    await query(url, 'create table entries (id text primary key, amount numeric not null)')
+    await query(url, 'create table accounts (id int primary key, balance numeric not null)')
+    await query(url, `insert into accounts select n, 100 from generate_series(${name === 'east' ? 0 : 1}, 9, 2) n`)
   }
   const file = join(folder.dir, 'crash')
   const bus = await testBus(owner, nats.url)
@@ -125,11 +149,12 @@ export async function bank(owner: Owner, nats: NatsServer, postgres: PostgresSer
     const [module = '', name = ''] = method.split('.')
     return bus.call('bank', module, name, args, { deadline: Date.now() + CALL_MS, request: { id: 'test' } })
   }
-  const ids = async (database: string): Promise<string[]> =>
-    (await query(urlOf(database), 'select id from entries order by id collate "C"')).map(({ id }) => String(id))
+  const ids = async (url: string): Promise<string[]> =>
+    (await query(url, 'select id from entries order by id collate "C"')).map(({ id }) => String(id))
   const settled = async (): Promise<boolean> => {
     if ((await openTransactions(bus)).length > 0) return false
-    return (await query(postgres.url, 'select gid from pg_prepared_xacts')).length === 0
+    const prepared = await Promise.all([...servers].map(({ url }) => query(url, 'select gid from pg_prepared_xacts')))
+    return prepared.flat().length === 0
   }
   return {
     folder,
@@ -142,9 +167,15 @@ export async function bank(owner: Owner, nats: NatsServer, postgres: PostgresSer
       copies.push(copy)
       return copy
     },
-    arm: (crash) => writeFileSync(file, JSON.stringify({ ...crash, pid: nats.pid, postgres: postgres.pid })),
+    arm: (crash) => writeFileSync(file, JSON.stringify({ ...crash, pid: nats.pid, postgres: eastServer.pid })),
     isArmed: () => existsSync(file),
     settled: (limitMs) => eventually('transactions are settled', () => settled().catch(() => false), limitMs).then(() => {}),
+    async money() {
+      const sums = await Promise.all(
+        [east, ...(west === undefined ? [] : [west])].map((url) => query(url, 'select sum(balance) from accounts')),
+      )
+      return sums.flat().reduce((all, { sum }) => all + Number(sum), 0)
+    },
     async scandals() {
       const found: string[] = []
       const [inEast, inWest, inState] = await Promise.all([ids(east), ids(west ?? east), call('transfers.moved') as Promise<string[]>])

@@ -1,7 +1,7 @@
 /** The built node as a process of its own, with the project that it runs, and its log as events. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -37,6 +37,8 @@ export interface NodeProcess {
   readonly exited: Promise<number | null>
   /** Whether it has ended. */
   readonly hasExited: () => boolean
+  /** Whether SIGSTOP has stopped it. */
+  readonly isStopped: () => boolean
   /** SIGTERM, and its exit status. */
   stop(): Promise<number | null>
   kill(signal: NodeJS.Signals): void
@@ -85,6 +87,7 @@ export function startNode(owner: Owner, cwd: string, words: string[], env: NodeJ
     until,
     exited,
     hasExited: () => child.exitCode !== null || child.signalCode !== null,
+    isStopped: () => / [tT] /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')), // proc(5)
     kill: (signal) => void child.kill(signal),
     stop: () => end(child, exited),
     ready: Promise.resolve(),
