@@ -7,7 +7,7 @@
 
 import type { Bagged } from '../bag.ts'
 import type { Call, Outcome } from '../bus/bus.ts'
-import { CageError } from '../errors.ts'
+import { CageError, toCageError } from '../errors.ts'
 import { CallContext, type ContextSource } from './context.ts'
 import type { Job } from './mailbox.ts'
 import type { MethodStats } from './stats.ts'
@@ -39,6 +39,7 @@ export class Activation implements Job, Bagged {
   version: Version | undefined
   readonly #host: ActivationHost
   readonly #settle: (outcome: Outcome) => void
+  readonly #onEnd: ((outcome: Outcome | undefined) => void) | undefined
   #context: CallContext | undefined
 
   constructor(
@@ -48,6 +49,7 @@ export class Activation implements Job, Bagged {
     abandonAt: number,
     stats: MethodStats,
     settle: (outcome: Outcome) => void,
+    onEnd?: (outcome: Outcome | undefined) => void,
   ) {
     this.#host = host
     this.call = call
@@ -55,6 +57,7 @@ export class Activation implements Job, Bagged {
     this.abandonAt = abandonAt
     this.stats = stats
     this.#settle = settle
+    this.#onEnd = onEnd
   }
 
   get expectedMs(): number {
@@ -63,12 +66,12 @@ export class Activation implements Job, Bagged {
 
   /** Its turn has come: the mailbox gave it a slot. */
   run(): void {
-    if (this.settled) return this.finish() // expired or cancelled while it waited: not run
+    if (this.settled) return this.neverRun() // expired or cancelled while it waited
     const version = this.#host.begin(this)
     const method = version?.methods.get(this.call.method)
     if (!version || !method) {
       this.settle({ ok: false, error: new CageError('NOT_FOUND', `the method ${this.call.method} is there no more`) })
-      return this.finish()
+      return this.neverRun()
     }
     this.version = version
     version.running++
@@ -90,6 +93,18 @@ export class Activation implements Job, Bagged {
     this.#settle(outcome)
   }
 
+  /** The mailbox did not take it. */
+  refuse(error: CageError): void {
+    this.settle({ ok: false, error })
+    this.#onEnd?.(undefined)
+  }
+
+  /** Its turn has come, and its method is not begun. */
+  neverRun(): void {
+    this.#onEnd?.(undefined)
+    this.finish()
+  }
+
   finish(): void {
     if (this.finished) return
     this.finished = true
@@ -98,16 +113,18 @@ export class Activation implements Job, Bagged {
   }
 
   async #execute(version: Version, method: Method, context: CallContext): Promise<void> {
+    let outcome: Outcome
     try {
       const { args } = this.call
       const schema = version.schemas[this.call.method]
       const checked = schema === undefined ? args : await check(schema, args)
-      this.settle({ ok: true, result: await method(context, ...checked) })
+      outcome = { ok: true, result: await method(context, ...checked) }
     } catch (error) {
-      this.settle({ ok: false, error: error instanceof CageError ? error : new CageError('INTERNAL', 'internal error', { cause: error }) })
-    } finally {
-      this.finish()
+      outcome = { ok: false, error: toCageError(error) }
     }
+    this.settle(outcome)
+    this.#onEnd?.(outcome)
+    this.finish()
   }
 }
 

@@ -82,7 +82,7 @@ export class CallContext implements Context {
   }
 
   get request(): RequestView {
-    const { id, traceparent, parameters = {}, queued } = this.#request
+    const { id, traceparent, parameters = {}, queued, key } = this.#request
     const { interface: name, protocol } = parameters
     return {
       id,
@@ -93,6 +93,7 @@ export class CallContext implements Context {
       queue: queued?.queue,
       callId: queued?.id,
       attempt: queued?.attempt ?? 1,
+      key,
     }
   }
 

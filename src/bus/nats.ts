@@ -53,7 +53,7 @@ export async function openBus(
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
     schedules: busSchedules(nc, caller, outbox),
-    state: (cage, module) => states.of(cage, module),
+    state: (cage, module, maxAgeMs) => states.of(cage, module, maxAgeMs),
     journals,
     isAlive: alive,
     async announce(service) {
