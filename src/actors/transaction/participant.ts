@@ -73,6 +73,7 @@ export class ResourceParticipant implements Participant {
   readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
   #lease: Lease | undefined
   #open = false
+  #mayBePrepared = false
 
   constructor(
     resource: string,
@@ -119,6 +120,7 @@ export class ResourceParticipant implements Participant {
   }
 
   async prepare(scope: Scope): Promise<void> {
+    this.#mayBePrepared = true
     await this.#held().connection.prepare?.(scope)
   }
 
@@ -138,7 +140,7 @@ export class ResourceParticipant implements Participant {
     this.#open = false
     if (this.#lease.connection.broken) return false
     await this.#lease.connection.rollback?.(scope)
-    return true
+    return !this.#mayBePrepared // a branch whose answer got lost may be there, and is ended by its name
   }
 
   release(): void {
