@@ -1,6 +1,6 @@
 /**
  * Once: a call with a key runs once over all copies of its cage. What is known of a key lies in the state bucket `_once_<cage>`, which the server
- * itself empties three days after the last change (docs/decisions/016-keyed-calls.md).
+ * itself empties three days after the last change (docs/decisions/016-keyed-calls-and-intents.md).
  * P1. A key is running from before its method begins until that has really ended, whatever its caller was told at the deadline.
  * P2. A result is stored before its caller hears of it; an error leaves the key as if it had never been.
  * P3. A runner that is dead is replaced. One that is alive is waited for until the deadline.

@@ -117,6 +117,12 @@ export interface StateWrite {
   ttlMs?: number | undefined
 }
 
+/** How a change is prepared. */
+export interface StateIntent extends StateWrite {
+  /** Whose change it is: one participant of one transaction. */
+  branch: string
+}
+
 /** Durable values of one module, shared by the copies of its cage. A key is text of 1 to 256 bytes. Deadlines are epoch ms. */
 export interface StateStore {
   get(key: string, deadline: number): Promise<unknown>
@@ -125,6 +131,17 @@ export interface StateStore {
    * throws, CONFLICT (others were faster until the deadline), DEADLINE_EXCEEDED (nobody knows whether it was written), UNAVAILABLE, PAYLOAD_TOO_LARGE.
    */
   update(key: string, change: StateChange, options: StateWrite): Promise<unknown>
+  /**
+   * Makes a change that counts only once it is committed, on any connection: until then everybody reads the old value, and other writers wait, at
+   * last for CONFLICT. The same branch sees its own change, and makes the next one of it. Resolves with the new value. The old value and the new one
+   * have to fit into one message together. Rejects as `update` does.
+   */
+  prepare(key: string, change: StateChange, options: StateIntent): Promise<unknown>
+  /**
+   * Ends the change that a branch has prepared; changes nothing if there is none, or none any more. After a rollback nothing that the branch had under
+   * way is stored. Resolves with the value that counts now.
+   */
+  finish(key: string, branch: string, end: 'commit' | 'rollback', deadline: number): Promise<unknown>
   keys(deadline: number): Promise<string[]>
   /** Tells `listener`, which never throws, every value and then every change; undefined: deleted or expired. Resolves with what ends that, once everything was told. */
   watch(listener: (key: string, value: unknown) => void, deadline: number): Promise<() => void>

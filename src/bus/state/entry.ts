@@ -6,6 +6,7 @@
 import { CageError } from '../../errors.ts'
 import { headerOf } from '../jetstream.ts'
 import { decodeBody, decodeResult } from '../wire.ts'
+import { decodeIntent, type Intent } from './intent.ts'
 
 /** What is known of a key. */
 export interface Entry {
@@ -20,6 +21,10 @@ export interface Entry {
   time: number
   /** Epoch ms; Infinity: never. */
   expiresAt: number
+  /** What is about to replace it: data, `written` and expiry are those of the value that counts until then. */
+  intent: Intent | undefined
+  /** The revision that had the same value; 0: none is known to have. */
+  sameAs: number
   /** Its latest writers, newest first (`fateOf`). Empty if another tool wrote it. */
   writers: string
 }
@@ -74,16 +79,28 @@ export function keyOf(token: string): string {
 export function entryOf({ token, seq, data, time, header }: EntryMessage): Entry {
   const operation = header('KV-Operation')
   const ttlMs = Number(header('Ttl-Ms') ?? Number.POSITIVE_INFINITY)
+  const known = { token, seq, time, writers: header('Writers') ?? '', sameAs: Number(header('Same-As') ?? 0) }
+  if (header('Intent') !== undefined) {
+    const intent = decodeIntent(data)
+    const { old, oldExpiresAt } = intent
+    return { ...known, intent, written: old !== null, data: old ?? NOTHING, expiresAt: oldExpiresAt ?? Number.POSITIVE_INFINITY }
+  }
   const written = operation !== 'DEL' && operation !== 'PURGE'
-  return { token, seq, written, data, time, expiresAt: time + ttlMs, writers: header('Writers') ?? '' }
+  return { ...known, intent: undefined, written, data, expiresAt: time + ttlMs }
 }
 
 /** Of a key that was never written, or has been cleaned away. */
 export function noEntry(token: string): Entry {
-  return { token, seq: 0, written: false, data: NOTHING, time: 0, expiresAt: Number.POSITIVE_INFINITY, writers: '' }
+  const nothing = { written: false, data: NOTHING, intent: undefined, sameAs: 0, writers: '' }
+  return { token, seq: 0, time: 0, expiresAt: Number.POSITIVE_INFINITY, ...nothing }
 }
 
 const NOTHING = new Uint8Array(0)
+
+/** Whether an entry only takes room: what it had is expired, or was deleted before `deletedBefore`. */
+export function isRubbish({ written, expiresAt, time, intent }: Entry, now: number, deletedBefore: number): boolean {
+  return intent === undefined && (written ? expiresAt <= now : time < deletedBefore)
+}
 
 export function isPresent({ written, expiresAt }: Entry, now: number): boolean {
   return written && expiresAt > now

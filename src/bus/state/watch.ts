@@ -123,17 +123,18 @@ export class Watch {
         this.#known.set(token, { seq, present: false, expiry: undefined })
         return
       }
-      this.#tell(token, seq, value)
+      const isSame = known?.seq === entry.sameAs && known.present === (value !== undefined) // a change was prepared or rolled back
+      this.#tell(token, seq, value, isSame)
       if (isPresent(entry, Date.now()) && expiresAt < Number.POSITIVE_INFINITY) this.#expireAt(token, seq, expiresAt)
     } catch (error) {
       this.#deps.log.warn({ module: this.#store.module, stateKey: keyOf(token), err: error }, 'a value cannot be read, it is not told of')
     }
   }
 
-  #tell(token: string, seq: number, value: unknown): void {
+  #tell(token: string, seq: number, value: unknown, isSame = false): void {
     clearTimeout(this.#known.get(token)?.expiry)
     this.#known.set(token, { seq, present: value !== undefined, expiry: undefined })
-    this.#listener(keyOf(token), value)
+    if (!isSame) this.#listener(keyOf(token), value)
   }
 
   #expireAt(token: string, seq: number, expiresAt: number): void {
