@@ -29,8 +29,7 @@ for (const [what, prepared, point] of [
   test(`transactions: a coordinator that slept past its take-over writes and commits nothing (${what})`, async (t) => {
     const { set } = await start(t, prepared, 2)
     set.arm({ point, target: 'stop' })
-    let transfers = 0
-    while (set.isArmed()) await set.call('transfers.move', `t${++transfers}`, 1).catch(() => undefined)
+    await set.untilCrashed()
     await set.settled()
     const isAsleep = await Promise.all(set.copies.map((copy) => copy.isStopped()))
     const sleeper = set.copies[isAsleep.indexOf(true)]

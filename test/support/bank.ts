@@ -67,6 +67,7 @@ export async function refund(ctx, id) { await ctx.state.delete(id) }
 
 /** A call whose callee has died is answered by nobody. */
 const CALL_MS = 3_000
+const TRIES = 10
 
 /** Whoever takes the order first crashes. */
 const PROBE = `
@@ -104,7 +105,8 @@ export interface Bank {
   start(): NodeProcess
   /** The next transaction that comes to this boundary crashes there. */
   arm(crash: Crash): void
-  readonly isArmed: () => boolean
+  /** Makes transfers until one has crashed. */
+  untilCrashed(fails?: boolean): Promise<void>
   call(method: string, ...args: unknown[]): Promise<unknown>
   /** Resolves when no transaction is under way or left behind, and nothing is prepared. */
   settled(limitMs?: number): Promise<void>
@@ -145,6 +147,7 @@ export async function bank(owner: Owner, nats: NatsServer, eastServer: PostgresS
   const file = join(folder.dir, 'crash')
   const bus = await testBus(owner, nats.url)
   const copies: NodeProcess[] = []
+  let transfers = 0
   const call = (method: string, ...args: unknown[]): Promise<unknown> => {
     const [module = '', name = ''] = method.split('.')
     return bus.call('bank', module, name, args, { deadline: Date.now() + CALL_MS, request: { id: 'test' } })
@@ -168,7 +171,13 @@ export async function bank(owner: Owner, nats: NatsServer, eastServer: PostgresS
       return copy
     },
     arm: (crash) => writeFileSync(file, JSON.stringify({ ...crash, pid: nats.pid, postgres: eastServer.pid })),
-    isArmed: () => existsSync(file),
+    async untilCrashed(fails = false) {
+      let end: unknown
+      for (let tries = 0; existsSync(file); tries++) {
+        if (tries === TRIES) throw new Error(`no transfer comes to where it is to crash: ${end}`, { cause: end })
+        end = await call('transfers.move', `t${transfers++}`, 1, fails).catch((error: unknown) => error)
+      }
+    },
     settled: (limitMs) => eventually('transactions are settled', () => settled().catch(() => false), limitMs).then(() => {}),
     async money() {
       const sums = await Promise.all(

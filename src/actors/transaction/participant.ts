@@ -120,6 +120,7 @@ export class ResourceParticipant implements Participant {
   }
 
   async prepare(scope: Scope): Promise<void> {
+    if (this.record.participant !== 'prepared') return
     this.#mayBePrepared = true
     await this.#held().connection.prepare?.(scope)
   }
