@@ -21,7 +21,6 @@ export type {
   WithOptions,
 } from './actors/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
-export { PENDING } from './actors/transaction/pending.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
@@ -34,4 +33,5 @@ export type {
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
+export { PENDING } from './pending.ts'
 export type { CageConfig, NodeConfig, PoolConfig, QueueConfig, ResourceConfig } from './settings.ts'

@@ -136,6 +136,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
   const contracts = isUnder(
     'src/bus/bus.ts',
     'src/bus/queue/contract.ts',
+    'src/bus/journal/contract.ts',
     'src/bus/connection.ts',
     'src/adapters/adapter.ts',
     'src/adapters/pool/contract.ts',
@@ -153,6 +154,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/compile.ts',
     'src/stack.ts',
     'src/scope.ts',
+    'src/pending.ts',
   )
   const allowed = ({ target, typeOnly }: Import): boolean => plain(target) || (typeOnly && contracts(target))
   assert.deepEqual(offences(from('src/actors').filter(isOurs), allowed), [])

@@ -8,12 +8,13 @@
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
 import { CageError, toCageError } from '../../errors.ts'
+import { PENDING } from '../../pending.ts'
 import { boundary } from './boundary.ts'
-import type { ParticipantOutcome, TransactionOptions, TransactionReport } from './contract.ts'
+import type { TransactionOptions } from './contract.ts'
 import { needsJournal, type TxView } from './events.ts'
 import type { Pools } from './finisher.ts'
 import type { Participant } from './participant.ts'
-import { PENDING } from './pending.ts'
+import { reportOf } from './report.ts'
 import { type NewEvent, Settlement, type SettlementHost } from './settlement.ts'
 
 /** What an execution needs of its coordinator. */
@@ -71,7 +72,7 @@ export class Execution {
     try {
       return await Promise.race([whole.answer, interrupted])
     } catch (error) {
-      throw this.#report(toCageError(error))
+      throw reportOf(toCageError(error), this.view, this.#results, this.#culprit)
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', gone)
@@ -316,32 +317,6 @@ export class Execution {
 
   #has(...classes: string[]): boolean {
     return this.#participants.some(({ record }) => classes.includes(record.participant))
-  }
-
-  /** The error with all that is known of the transaction. */
-  #report(error: CageError): CageError {
-    const { plan, outcomes, id } = this.view
-    const names = plan.participants.map(({ name }) => name)
-    const told: ParticipantOutcome[] = outcomes.map((outcome, index) =>
-      this.#results[index] instanceof CageError && outcome === 'pending' ? 'failed' : outcome,
-    )
-    const report: TransactionReport = {
-      id,
-      participant: this.#culprit === undefined ? undefined : { index: this.#culprit, name: names[this.#culprit] ?? '' },
-      recoverable: this.view.ended === 'rolled back' && !told.includes('executed'),
-      outcomes: names.map((name, index) => {
-        const result = this.#results[index]
-        const outcome = told[index] ?? 'not begun'
-        return result instanceof CageError ? { name, outcome, error: { code: result.code, message: result.message } } : { name, outcome }
-      }),
-    }
-    const where = report.participant ? `${report.participant.name}: ` : ''
-    return new CageError(error.code, `${where}${error.message}`, {
-      details: { transaction: report, details: error.details },
-      cause: error,
-      retryable: error.retryable && report.recoverable,
-      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-    })
   }
 }
 
