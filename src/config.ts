@@ -135,8 +135,11 @@ function keysAt(schema: unknown, path: readonly PropertyKey[]): string[] {
 
 function unwrap(schema: unknown): unknown {
   let at = schema
-  while (at instanceof z.ZodDefault || at instanceof z.ZodPrefault || at instanceof z.ZodOptional) at = at.unwrap()
-  return at
+  for (;;) {
+    if (at instanceof z.ZodDefault || at instanceof z.ZodPrefault || at instanceof z.ZodOptional) at = at.unwrap()
+    else if (at instanceof z.ZodPipe) at = at.in
+    else return at
+  }
 }
 
 /** The schema of what an adapter is to do, or the mistakes in its name and kind. */

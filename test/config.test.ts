@@ -20,6 +20,11 @@ const gopher: Adapter<{ port: number; host: string }> = {
   options: z.strictObject({ port: z.number().int(), host: z.string().default('127.0.0.1') }),
 }
 const ADAPTERS = new Map<string, Adapter>([['gopher', gopher as unknown as Adapter]])
+const barrel: Adapter<unknown, { litres: number }> = {
+  kind: 'barrel',
+  resourceOptions: z.strictObject({ litres: z.number().default(200) }).transform((given) => given),
+}
+ADAPTERS.set('barrel', barrel as unknown as Adapter)
 const PROTOCOLS: Protocols = { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS }
 
 let server: NatsServer
@@ -121,6 +126,48 @@ test('config: every mistake is told at once, with file, path and what was probab
     'config/x.ts: modules.a.maxQueued: Too small: expected number to be >=0',
     'config/x.ts: stallMs: expected number, received string',
     'config/x.ts: timeuotMs: unknown option, did you mean timeoutMs?',
+  ])
+})
+
+test('config: a resource has its adapter’s options, a pool, and a cache if it is asked for', async (t) => {
+  const { resources } = await settingsOf(t, {
+    'x.ts': `export default { resources: { rain: { kind: 'barrel' }, wine: { kind: 'barrel', litres: 1, pool: { size: 2, backoff: { maxMs: 500 } }, cache: {} } } }`,
+  })
+  const pool = { size: 10, standby: 0, idleMs: 30_000, maxAgeMs: 300_000, minRemainingMs: 0, connectMs: 5_000 }
+  assert.deepEqual(resources, {
+    rain: { kind: 'barrel', options: { litres: 200 }, pool: { ...pool, backoff: { firstMs: 100, maxMs: 3_000 } }, cache: undefined },
+    wine: {
+      kind: 'barrel',
+      options: { litres: 1 },
+      pool: { ...pool, size: 2, backoff: { firstMs: 100, maxMs: 500 } },
+      cache: { size: 1_000, policy: 'lru', always: false },
+    },
+  })
+})
+
+test('config: mistakes in resources are told like those in interfaces, and which of the two a kind is', async (t) => {
+  const found = await mistakesOf(t, {
+    'x.ts': `export default {
+      timeoutMs: 'x',
+      interfaces: { hole: { kind: 'barrel' } },
+      resources: {
+        burrow: { kind: 'gopher', port: 1 },
+        rain: { kind: 'barel' },
+        wine: { kind: 'barrel', liters: 1, pool: { sise: 1, standby: -1 }, cache: { policy: 'lur' } },
+        few: { kind: 'barrel', pool: { size: 1, standby: 2 } },
+      },
+    }`,
+  })
+  assert.deepEqual(found.sort(), [
+    'config/x.ts: interfaces.hole.kind: barrel is a resource: it belongs under resources (here: gopher)',
+    'config/x.ts: resources.burrow.kind: gopher is an interface: it belongs under interfaces (here: barrel)',
+    'config/x.ts: resources.few.pool.standby: standby is more than size',
+    'config/x.ts: resources.rain.kind: unknown kind "barel", did you mean barrel? (known: barrel)',
+    'config/x.ts: resources.wine.cache.policy: Invalid option: expected one of "lru"|"lfu"|"weight"|"useless"|"old"|"random"',
+    'config/x.ts: resources.wine.liters: unknown option, did you mean litres?',
+    'config/x.ts: resources.wine.pool.sise: unknown option, did you mean size?',
+    'config/x.ts: resources.wine.pool.standby: Too small: expected number to be >=0',
+    'config/x.ts: timeoutMs: expected number, received string',
   ])
 })
 

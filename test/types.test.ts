@@ -180,15 +180,59 @@ export async function wrong(ctx: Context): Promise<void> {
 }
 `
 
+const RESOURCES = `
+import type { Context, PostgresResource, Row } from 'menagerie'
+
+declare module 'menagerie' {
+  interface CageResources {
+    ledger: PostgresResource
+    sms: { send(to: string): Promise<number> }
+  }
+}
+
+export async function right(ctx: Context): Promise<number> {
+  const rows: Row[] = await ctx.resources.ledger.execute('select 1')
+  const typed: { id: bigint }[] = await ctx.resources.ledger.execute<{ id: bigint }>('select id from x where a = :a', { a: 1 })
+  const moved: string = await ctx.resources.ledger.run(async (db) => {
+    await db.batch(['select 1', ['select $1', [2]]])
+    return 'moved'
+  }, { isolation: 'serializable', readOnly: false })
+  const cached: Row[] = await ctx.resource('ledger', { timeoutMs: 100, cache: { ttlMs: 5, readKeys: ['x'] } }).execute('select 1')
+  const untyped: unknown = await ctx.resource('named at run time').anything?.(1)
+  const sent: number = await ctx.resources.sms.send('+1')
+  return sent + rows.length + typed.length + moved.length + cached.length + String(untyped).length
+}
+
+export async function wrong(ctx: Context): Promise<void> {
+  // @ts-expect-error no such resource
+  await ctx.resources.legder.execute('select 1')
+  // @ts-expect-error no such method
+  await ctx.resources.ledger.exceute('select 1')
+  // @ts-expect-error parameters are a list or an object
+  await ctx.resources.ledger.execute('select $1', 1)
+  // @ts-expect-error no such isolation
+  await ctx.resources.ledger.run(async () => {}, { isolation: 'serialisable' })
+  // @ts-expect-error no such option
+  ctx.resource('ledger', { timeout: 1 })
+}
+`
+
 const CONFIG = `
 import { defineCage, defineNode, env } from 'menagerie'
 
-export default defineCage({ timeoutMs: 1, modules: { invoice: { concurrency: 1 } }, interfaces: { web: { kind: 'http', port: 1 } } })
+export default defineCage({
+  timeoutMs: 1,
+  modules: { invoice: { concurrency: 1 } },
+  interfaces: { web: { kind: 'http', port: 1 } },
+  resources: { ledger: { kind: 'postgresql', url: 'postgres://a', pool: { size: 2, backoff: { firstMs: 1 } }, cache: { policy: 'lfu' } } },
+})
 export const node = defineNode({ bus: { servers: [env('NATS', 'nats://a')] } })
 // @ts-expect-error a misspelt option
 export const misspelt = defineCage({ timeuotMs: 1 })
 // @ts-expect-error a misspelt option deep inside
 export const deep = defineCage({ modules: { invoice: { concurency: 1 } } })
+// @ts-expect-error a misspelt option of a pool
+export const pool = defineCage({ resources: { ledger: { kind: 'postgresql', pool: { sise: 2 } } } })
 // @ts-expect-error of another type
 export const other = defineNode({ bus: { servers: 'nats://a' } })
 `
@@ -201,6 +245,7 @@ async function typedProject(t: TestContext, change: (text: string) => string = (
     'cages/.shared/common.ts': "export async function from(): Promise<string> {\n  return 'shared'\n}\n",
     'cages/billing/invoice.ts': CALLEE,
     'cages/other-cage/the-caller.ts': change(CALLER),
+    'cages/other-cage/resources.ts': change(RESOURCES),
     'config/billing.ts': change(CONFIG),
   })
   mkdirSync(join(folder.dir, 'node_modules'))
@@ -231,7 +276,11 @@ test('types: what is right compiles, and each wrong cage, module, method, argume
 })
 
 test('types: each wrong line gives one error, on that line', async (t) => {
-  const expected = [...announced('cages/other-cage/the-caller.ts', CALLER), ...announced('config/billing.ts', CONFIG)]
+  const expected = [
+    ...announced('cages/other-cage/the-caller.ts', CALLER),
+    ...announced('cages/other-cage/resources.ts', RESOURCES),
+    ...announced('config/billing.ts', CONFIG),
+  ]
   const folder = await typedProject(t, (text) => text.replaceAll('@ts-expect-error', 'wrong:'))
   const { places, output } = compile(folder)
   assert.deepEqual(places.sort(), expected.sort(), output)

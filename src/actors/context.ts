@@ -8,6 +8,7 @@ import type { Bus, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
+import { shortened } from '../scope.ts'
 import type {
   CageResources,
   Cages,
@@ -55,6 +56,7 @@ export class CallContext implements Context {
   #log: Log | undefined
   #state: State | undefined
   #scope: Scope | undefined
+  #listeners: ReadonlySet<(why: CageError) => void> = NOBODY
   #stops: (() => void)[] | undefined
   #closed = false
   #hasCalled = false
@@ -151,8 +153,7 @@ export class CallContext implements Context {
     const { resources } = this.#source
     return proxyOf((method) => async (...args: unknown[]) => {
       if (this.#ended) throw this.#ended
-      this.#scope ??= { deadline: this.deadline, signal: this.signal }
-      const scope = timeoutMs === undefined ? this.#scope : { ...this.#scope, deadline: Math.min(this.deadline, Date.now() + timeoutMs) }
+      const scope = timeoutMs === undefined ? this.scope : shortened(this.scope, Date.now() + timeoutMs)
       return await resources.call(name, method, args, scope, cache)
     })
   }
@@ -180,11 +181,18 @@ export class CallContext implements Context {
     throw new CageError('SNOOZED', `put off for ${ms} ms`, { retryAfterMs: ms })
   }
 
+  /** What resources work within. */
+  get scope(): Scope {
+    this.#scope ??= this.#makeScope()
+    return this.#scope
+  }
+
   /** The deadline has passed or the caller has gone: the signal fires and outstanding calls are cancelled. */
   end(error: CageError): void {
     if (this.#ended) return
     this.#ended = error
     this.#controller?.abort(error)
+    for (const listener of this.#listeners) listener(error)
     if (this.#hasCalled) this.#source.bus.cancel(this)
   }
 
@@ -199,6 +207,26 @@ export class CallContext implements Context {
     const { id, log: level } = this.#request
     const fields = { method: this.#method, request: id }
     return level !== undefined && isFiner(level, log.level) ? log.child(fields, { level }) : log.child(fields)
+  }
+
+  /** X2: no signal is made for it. */
+  #makeScope(): Scope {
+    const signal = (): AbortSignal => this.signal
+    const listeners = new Set<(why: CageError) => void>()
+    this.#listeners = listeners
+    return {
+      deadline: this.deadline,
+      get signal() {
+        return signal()
+      },
+      watch: {
+        ended: () => this.#ended,
+        onEnd: (listener) => {
+          listeners.add(listener)
+          return () => listeners.delete(listener)
+        },
+      },
+    }
   }
 
   #makeState(): State {
@@ -250,6 +278,8 @@ export class CallContext implements Context {
     }
   }
 }
+
+const NOBODY: ReadonlySet<(why: CageError) => void> = new Set()
 
 type CallFunction = (cage: string, module: string, method: string, args: unknown[]) => Promise<unknown>
 

@@ -10,6 +10,7 @@
  * test/adapters/conformance.ts holds every adapter to it.
  */
 import type { ZodType } from 'zod'
+import type { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 
 /** What the runtime gives an interface. */
@@ -96,6 +97,15 @@ export interface Scope {
   readonly deadline: number
   /** Fires when nobody wants the result any more. */
   readonly signal: AbortSignal
+  /** The same, cheaper, where whoever makes the scope offers it: a signal costs as much as a tenth of a database's call (src/scope.ts uses it). */
+  readonly watch?: ScopeWatch | undefined
+}
+
+export interface ScopeWatch {
+  /** Why the signal has fired, if it has. */
+  ended(): CageError | undefined
+  /** Calls the listener once when the signal fires; returns what calls that off. */
+  onEnd(listener: (why: CageError) => void): () => void
 }
 
 /** What the runtime gives a resource. */

@@ -8,9 +8,10 @@
  * P6. `stop` lets those who wait or work come to their end.
  * It is somewhat long, because who waits, who works and what is idle are one state.
  */
+import { setMaxListeners } from 'node:events'
 import { CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import { endOf, whenEnded } from '../../scope.ts'
+import { endOf, shortened, whenEnded } from '../../scope.ts'
 import type { ParticipantClass, Resource, ResourceConnection, Scope } from '../adapter.ts'
 import { afterFailure, afterLoss, type Breaker, CLOSED, whenAsked } from './breaker.ts'
 import type { Lease, Pool, PoolSettings, PoolSource, PoolStats } from './contract.ts'
@@ -51,6 +52,8 @@ class ConnectionPool implements Pool {
   #participant: ParticipantClass | undefined
   #breaker: Breaker = CLOSED
   #busy = 0
+  /** Connections that those who wait want. */
+  #asked = 0
   /** Being connected, or asked whether they are still there. */
   #coming = 0
   #connects = 0
@@ -66,6 +69,7 @@ class ConnectionPool implements Pool {
     this.settings = settings
     this.#open = open
     this.#log = log
+    setMaxListeners(0, this.#stopping.signal) // each connection that is being made has one
     this.#grow()
   }
 
@@ -81,6 +85,7 @@ class ConnectionPool implements Pool {
     return new Promise((resolve, reject) => {
       const leave = whenEnded(scope, this.#waitsFor, (why) => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        this.#asked -= count
         reject(why)
         this.#pump() // who comes next may want less
       })
@@ -94,6 +99,7 @@ class ConnectionPool implements Pool {
         },
       }
       this.#waiting.push(waiter)
+      this.#asked += count
       this.#grow()
     })
   }
@@ -162,6 +168,7 @@ class ConnectionPool implements Pool {
       const leases = this.#take(head.scope, head.count)
       if (!leases) break
       this.#waiting.shift()
+      this.#asked -= head.count
       head.settle(leases)
     }
     this.#grow()
@@ -199,7 +206,7 @@ class ConnectionPool implements Pool {
     }
     return {
       connection,
-      scope: maxCallMs === undefined ? scope : { deadline: Math.min(scope.deadline, now + maxCallMs), signal: scope.signal },
+      scope: maxCallMs === undefined ? scope : shortened(scope, now + maxCallMs),
       release: () => end(true),
       destroy: () => end(false),
     }
@@ -225,9 +232,8 @@ class ConnectionPool implements Pool {
   #grow(): void {
     if (this.#breaker.state === 'open' || this.#stopping.signal.aborted) return
     const { size, standby } = this.settings
-    const asked = this.#waiting.reduce((sum, { count }) => sum + count, 0)
     const spare = this.#stopped !== undefined ? 0 : standby - this.#busy
-    const wanted = Math.min(Math.max(asked, spare), size - this.#busy) - this.#idle.length - this.#coming
+    const wanted = Math.min(Math.max(this.#asked, spare), size - this.#busy) - this.#idle.length - this.#coming
     const limit = this.#breaker.state === 'half-open' ? 1 - this.#coming : wanted // P4
     for (let n = 0; n < Math.min(wanted, limit); n++) void this.#connect()
   }
@@ -274,6 +280,7 @@ class ConnectionPool implements Pool {
       this.#breaker = afterFailure(this.#breaker, Date.now(), this.settings.backoff, Math.random())
       this.#opened()
     }
+    this.#asked = 0
     for (const waiter of this.#waiting.splice(0)) waiter.settle(error)
     this.#pump()
   }

@@ -65,7 +65,8 @@ export class Session {
   readonly #tls: ConnectionOptions | false
   #facts: ServerFacts = { pid: 0, startedAt: '', maxPrepared: 0, version: 0 }
   #broken = false
-  #last: Promise<unknown> = Promise.resolve()
+  #last: Promise<Answer> = Promise.resolve({ command: '', rows: [], rowCount: 0 })
+  /** Statements that run or wait. */
   #running = 0
 
   private constructor(server: Server, tls: ConnectionOptions | false) {
@@ -141,16 +142,14 @@ export class Session {
 
   /** One statement, with parameters; or a text without, that may hold several (of which the first answers). */
   query(what: Statement | string, scope: Scope): Promise<Answer> {
-    const turn = this.#running === 0 ? this.#run(what, scope) : this.#last.then(() => this.#run(what, scope)) // S4
-    this.#running++
-    const end = (): void => void this.#running--
-    this.#last = turn.then(end, end)
-    return turn
+    const run = (): Promise<Answer> => this.#run(what, scope)
+    this.#last = this.#running++ === 0 ? run() : this.#last.then(run, run) // S4
+    return this.#last
   }
 
   /** Resolves when nothing runs any more. */
   async settled(): Promise<void> {
-    while (this.#running > 0) await this.#last
+    while (this.#running > 0) await this.#last.catch(() => {}) // its caller is told
   }
 
   destroy(): void {
@@ -196,7 +195,10 @@ export class Session {
 
   #run(what: Statement | string, scope: Scope): Promise<Answer> {
     const ended = endOf(scope, Date.now(), this.#server.name)
-    if (ended) return Promise.reject(ended)
+    if (ended) {
+      this.#running--
+      return Promise.reject(ended)
+    }
     return new Promise((resolve, reject) => {
       let why: CageError | undefined
       let cancelling: Promise<void> | undefined
@@ -211,6 +213,7 @@ export class Session {
         if (error && endsSession(error)) this.#broken = true // R2
         const finish = (): void => {
           clearTimeout(impatience)
+          this.#running--
           if (error) reject(why ?? fromPostgres(error, this.#server.name))
           else resolve(answerOf(result))
         }
@@ -219,9 +222,10 @@ export class Session {
         else if (error && !this.#broken) this.#whenReady(finish)
         else finish()
       }
-      // the extended protocol takes one statement only, so that none can be smuggled in; the driver's types do not know the option
+      // the extended protocol takes one statement only, so that none can be smuggled in: it is used with values, or if it is asked for
       if (typeof what === 'string') this.#client.query(what, settle)
-      else void this.#client.query({ ...what, queryMode: 'extended' } as pg.QueryConfig, settle)
+      else if (what.values.length > 0) this.#client.query(what.text, what.values, settle)
+      else void this.#client.query({ text: what.text, queryMode: 'extended' } as pg.QueryConfig, settle) // not in the driver's types
     })
   }
 
