@@ -162,19 +162,9 @@ export class CallContext implements Context {
     if (this.#ended) throw this.#ended
     this.#hasCalled = true
     const { bus, cage, module, coordinator, resources } = this.#source
-    const { deadline } = this
-    const { id, traceparent, parameters } = this.#request
-    const request = { id, traceparent, parameters }
-    const asker = { by: `${module}.${this.#method}`, request, signal: this.signal }
-    return newTransaction(
-      {
-        ...{ bus, cage, module, request, owner: this, deadline, signal: this.signal },
-        resources: () => resources.names(),
-        callResource: (name, { method, args }, scope) => resources.call(name, method, args, scope),
-        execute: (participants, until, given) => coordinator.execute(participants, { ...asker, deadline: until }, given),
-      },
-      options,
-    )
+    const { queued: _, ...request } = this.#request
+    const by = `${module}.${this.#method}`
+    return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope }, options)
   }
 
   snooze(ms: number): never {

@@ -4,6 +4,7 @@
  *     comes next goes into a new journal.
  * O2. What is left is looked for all the time, by every copy; that two find the same costs work, never correctness (bus/journal).
  */
+import type { Scope } from '../../adapters/adapter.ts'
 import type { Bus } from '../../bus/bus.ts'
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
@@ -29,11 +30,6 @@ export interface CoordinatorSource {
   readonly patienceMs: () => number
   /** It looks for what others have left. */
   readonly recovers: boolean
-}
-
-/** Who asks for a transaction. */
-export interface Asker extends Pick<Plan, 'by' | 'request' | 'deadline'> {
-  readonly signal: AbortSignal
 }
 
 /** How long a stopping coordinator waits for what it runs, ms. */
@@ -85,11 +81,16 @@ export class Coordinator {
   }
 
   /** Runs a transaction; see `Transaction.execute`. */
-  async execute(participants: readonly Participant[], { signal, ...asker }: Asker, options: TransactionOptions): Promise<unknown> {
+  async execute(
+    participants: readonly Participant[],
+    asker: Pick<Plan, 'by' | 'request'>,
+    scope: Scope,
+    options: TransactionOptions,
+  ): Promise<unknown> {
     if (!this.#identified) this.#identified = (await this.#deps.finisher.prefix()) !== ''
     const writer = this.#open()
     const tx = ++this.#transactions
-    const plan: Plan = { ...asker, participants: participants.map(({ record }) => record) }
+    const plan: Plan = { ...asker, deadline: scope.deadline, participants: participants.map(({ record }) => record) }
     const view: TxView = newView(transactionId(writer.journal.name, tx), tx, plan)
     writer.views.add(view)
     this.#running.add(view.id)
@@ -97,7 +98,7 @@ export class Coordinator {
       this.#running.delete(view.id)
       if (this.#running.size === 0) this.#idle?.()
     }
-    return await new Execution(writer, view, participants, options).run(signal, settled)
+    return await new Execution(writer, view, participants, options).run(scope, settled)
   }
 
   /** O1 */

@@ -4,6 +4,7 @@
  * E2. `committing` comes before the first commit of a one-phase participant: from then on its outcome is the decision.
  */
 import type { ParticipantClass } from '../../adapters/adapter.ts'
+import type { RequestInfo } from '../../bus/bus.ts'
 import type { Entry, Position } from '../../bus/journal/contract.ts'
 import type { ErrorBody } from '../../errors.ts'
 import type { ParticipantOutcome } from './contract.ts'
@@ -40,7 +41,7 @@ export interface QueueRecord {
 export interface Plan {
   /** `module.method` */
   by: string
-  request: { id: string; traceparent?: string | undefined; parameters?: Readonly<Record<string, unknown>> | undefined }
+  request: RequestInfo
   /** Epoch ms. */
   deadline: number
   participants: ParticipantRecord[]

@@ -2,18 +2,19 @@
  * Execution: one transaction from its first connection to its settlement.
  * T1. Intent before effect: what outlives this process is begun, prepared or committed only once the journal has the plan.
  * T2. The decision is a record; with one-phase participants it is their commit, whose identity stands in the journal before.
- * T3. Irreversible participants begin when all others have succeeded.
- * T4. Until the decision, the deadline, a caller that goes and a refusal roll back; after it, it is carried out whatever happens.
+ * T3. Until the decision, the deadline, a caller that goes and a refusal roll back; after it, it is carried out whatever happens.
  */
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
 import { CageError, toCageError } from '../../errors.ts'
 import { PENDING } from '../../pending.ts'
+import { whenEnded } from '../../scope.ts'
 import { boundary } from './boundary.ts'
+import { Collection } from './collection.ts'
 import type { TransactionOptions } from './contract.ts'
 import { needsJournal, type TxView } from './events.ts'
 import type { Pools } from './finisher.ts'
-import type { Participant } from './participant.ts'
+import type { Participant, Place } from './participant.ts'
 import { reportOf } from './report.ts'
 import { type NewEvent, Settlement, type SettlementHost } from './settlement.ts'
 
@@ -24,59 +25,40 @@ export interface ExecutionHost extends SettlementHost {
   ended(view: TxView): void
 }
 
-type Phase = 'executing' | 'deciding' | 'decided'
-
 export class Execution {
   readonly view: TxView
   readonly #host: ExecutionHost
   readonly #participants: readonly Participant[]
   readonly #options: TransactionOptions
-  readonly #deadline: number
-  /** Ends participants that are still at it. */
-  readonly #giveUp = new AbortController()
-  readonly #results: unknown[]
-  readonly #running: Promise<void>[] = []
+  readonly #collection: Collection
   #beginning: Promise<void> | undefined
-  #phase: Phase = 'executing'
-  #culprit: number | undefined
   #accepted: unknown
-  /** Why it is rolled back. */
-  #refusal: CageError | undefined
-  #decide: { resolve(value: unknown): void; reject(error: CageError): void } | undefined
 
   constructor(host: ExecutionHost, view: TxView, participants: readonly Participant[], options: TransactionOptions) {
     this.#host = host
     this.view = view
     this.#participants = participants
     this.#options = options
-    this.#deadline = view.plan.deadline
-    this.#results = participants.map(() => PENDING)
+    this.#collection = new Collection(view, participants, options.accept)
   }
 
-  /** Settles by the deadline at the latest. `settled` is called when nothing is left to be done, which may be later. */
-  async run(signal: AbortSignal, settled: () => void): Promise<unknown> {
-    let timer: NodeJS.Timeout | undefined
+  /** Settles when the scope ends at the latest. `settled` is called when nothing is left to be done, which may be later. */
+  async run(scope: Scope, settled: () => void): Promise<unknown> {
+    let off = (): void => {}
     const interrupted = new Promise<never>((_resolve, reject) => {
-      const late = (): void => {
-        const error = this.#late()
-        this.#refuse(error)
-        reject(error)
-      }
-      timer = setTimeout(late, Math.max(0, this.#deadline - Date.now()))
+      off = whenEnded(scope, `transaction ${this.view.id}`, (why) => {
+        this.#collection.refuse(why) // T3
+        reject(why)
+      })
     })
-    const gone = (): void => this.#refuse(toCageError(signal.reason)) // nobody waits for an answer: only the work ends
-    signal.addEventListener('abort', gone, { once: true })
-    if (signal.aborted) gone()
-    const whole = this.#whole()
-    whole.done.finally(settled).catch(() => undefined) // told by `answer`
+    const { answer, done } = this.#whole()
+    done.finally(settled).catch(() => undefined) // told by the answer
     try {
-      return await Promise.race([whole.answer, interrupted])
+      return await Promise.race([answer, interrupted])
     } catch (error) {
-      throw reportOf(toCageError(error), this.view, this.#results, this.#culprit)
+      throw reportOf(toCageError(error), this.view, this.#collection.results, this.#collection.culprit)
     } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', gone)
-      interrupted.catch(() => undefined)
+      off()
     }
   }
 
@@ -96,10 +78,10 @@ export class Execution {
   async #decided(): Promise<void> {
     try {
       await this.#lease()
-      this.#accepted = await this.#collect()
+      this.#accepted = await this.#collection.run((index, signal) => this.#placeOf(index, signal))
       await this.#conclude()
     } catch (error) {
-      await Promise.allSettled(this.#running)
+      await this.#collection.end()
       await this.#settle()
       if (this.view.ended !== 'committed') throw error // else the answer to the commit was lost, and it had come to pass
     }
@@ -117,9 +99,9 @@ export class Execution {
       if (!pool) throw new CageError('INVALID_ARGUMENT', `there is no resource ${name}`)
       let leases: Lease[]
       try {
-        leases = await pool.acquire(this.#scope(), participants.length)
+        leases = await pool.acquire(this.#collection.scope, participants.length)
       } catch (error) {
-        this.#culprit = this.#participants.findIndex((participant) => participant.resource === name)
+        this.#collection.culprit = this.#participants.findIndex((participant) => participant.resource === name)
         throw error
       }
       for (const [at, lease] of leases.entries()) participants[at]?.take?.(lease)
@@ -150,86 +132,25 @@ export class Execution {
     boundary('begun', this.view.id)
   }
 
-  /** Runs the participants until their results are accepted; resolves with what is made of them. */
-  async #collect(): Promise<unknown> {
-    const accepted = new Promise<unknown>((resolve, reject) => {
-      this.#decide = { resolve, reject }
-    })
-    if (this.#refusal) this.#decide?.reject(this.#refusal)
-    const last = this.#indexes((index) => this.#classOf(index) === 'irreversible')
-    const first = this.#indexes((index) => !last.includes(index))
-    for (const index of first) this.#start(index)
-    const firstEnded = Promise.allSettled(this.#running)
-    void firstEnded.then(() => {
-      const failed = first.some((index) => this.#results[index] instanceof CageError)
-      if (this.#options.accept === undefined && failed) return
-      for (const index of last) this.#start(index) // T3
-    })
-    if (this.#participants.length === 0) this.#evaluate()
-    const value = await accepted
-    this.#phase = 'deciding'
-    this.#giveUp.abort(new CageError('CANCELLED', 'the transaction was decided without it'))
-    await Promise.allSettled(this.#running)
-    return value
-  }
-
-  /** Rolls back, if there is no decision yet (T4). */
-  #refuse(error: CageError): void {
-    if (this.#phase !== 'executing') return
-    this.#refusal ??= error
-    this.#giveUp.abort(error)
-    this.#decide?.reject(error)
-  }
-
-  #start(index: number): void {
-    const participant = this.#participants[index]
-    if (!participant || this.#refusal || this.#phase !== 'executing') return
-    this.view.outcomes[index] = 'pending'
-    boundary('execute', this.view.id, index)
-    const place = {
-      transaction: this.view.id,
-      index,
-      branch: this.#host.finisher.branchOf(this.view, index),
-      begun: () => this.#begunOr(this.#giveUp.signal),
-    }
-    const run = participant.execute(place, this.#scope()).then(
-      (result) => {
-        this.#results[index] = result
-        this.view.outcomes[index] = 'executed'
-        boundary('executed', this.view.id, index)
-        this.#evaluate()
-      },
-      (error: unknown) => {
-        this.#results[index] = toCageError(error)
-        this.#culprit ??= index
-        this.#evaluate()
-      },
-    )
-    this.#running.push(run)
-  }
-
-  #evaluate(): void {
-    if (this.#phase !== 'executing' || this.#refusal) return
-    const { accept = allOrNone } = this.#options
-    try {
-      const value = accept(this.#results)
-      if (value !== undefined) return this.#decide?.resolve(value)
-      if (!this.#results.includes(PENDING)) throw new CageError('CONFLICT', 'the results have not been accepted')
-    } catch (error) {
-      this.#refuse(toCageError(error))
-    }
+  #placeOf(index: number, signal: AbortSignal): Place {
+    const branch = this.#host.finisher.branchOf(this.view, index)
+    return { transaction: this.view.id, index, branch, begun: () => this.#begunOr(signal) }
   }
 
   /** Prepares, commits what is the decision by its commit (T2), and records the decision. */
   async #conclude(): Promise<void> {
     const { view } = this
-    const commit = this.#indexes((index) => this.#results[index] !== PENDING && !(this.#results[index] instanceof CageError))
-    const scope = { deadline: this.#deadline, signal: this.#host.signal }
+    const { results } = this.#collection
+    const commit = this.#participants
+      .map((_, index) => index)
+      .filter((index) => results[index] !== PENDING && !(results[index] instanceof CageError))
+    const { deadline } = view.plan
+    const scope = { deadline, signal: this.#host.signal }
     // without a journal there is one that lasts, and its commit is all there is
     const onePhase = commit.filter((index) => this.#participants[index]?.commit && this.#isOnePhase(index))
     await this.#beginning
     await Promise.all(commit.map((index) => this.#prepare(index, scope)))
-    if (Date.now() >= this.#deadline) throw this.#late()
+    if (Date.now() >= deadline) throw new CageError('DEADLINE_EXCEEDED', `transaction ${view.id} came too late to be decided`)
     if (onePhase.length > 0) {
       boundary('committing', view.id)
       const identities = await Promise.all(
@@ -239,7 +160,6 @@ export class Execution {
       boundary('identified', view.id)
       for (const index of onePhase) await this.#commitLive(index, scope)
     }
-    this.#phase = 'decided'
     boundary('decide', view.id)
     await this.#append({ type: 'decide', commit })
     boundary('decided', view.id)
@@ -277,15 +197,14 @@ export class Execution {
     try {
       await work()
     } catch (error) {
-      this.#culprit ??= index
+      this.#collection.culprit ??= index
       throw error
     }
   }
 
   async #settle(): Promise<void> {
     const { view } = this
-    this.#giveUp.abort()
-    this.#phase = 'decided'
+    if (view.ended !== undefined) return // in the course of finding out what its commit has come to
     try {
       await new Settlement(this.#host, view, this.#participants).run()
     } finally {
@@ -294,21 +213,8 @@ export class Execution {
     }
   }
 
-  #late(): CageError {
-    const carried = this.#phase === 'decided' ? 'is decided and not carried out in time' : 'did not end in time'
-    return new CageError('DEADLINE_EXCEEDED', `transaction ${this.view.id} ${carried}`)
-  }
-
   async #append(event: NewEvent): Promise<void> {
     await this.#host.append(this.view, event)
-  }
-
-  #scope(): Scope {
-    return { deadline: this.#deadline, signal: this.#giveUp.signal }
-  }
-
-  #indexes(test: (index: number) => boolean): number[] {
-    return this.#participants.map((_, index) => index).filter(test)
   }
 
   #classOf(index: number): string | undefined {
@@ -318,10 +224,4 @@ export class Execution {
   #has(...classes: string[]): boolean {
     return this.#participants.some(({ record }) => classes.includes(record.participant))
   }
-}
-
-function allOrNone(results: readonly unknown[]): unknown {
-  const failure = results.find((result) => result instanceof CageError)
-  if (failure) throw failure
-  return results.includes(PENDING) ? undefined : [...results]
 }

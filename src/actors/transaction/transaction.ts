@@ -5,9 +5,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Scope } from '../../adapters/adapter.ts'
 import { CageError } from '../../errors.ts'
-import { didYouMean, isMethodName, isName } from '../../names.ts'
+import { isMethodName, isName } from '../../names.ts'
+import { shortened } from '../../scope.ts'
 import { proxyOf } from '../proxies.ts'
+import type { Resources } from '../resources.ts'
 import type { Callable, Named, Participating, ParticipatingQueue, Transaction, TransactionBase, TransactionOptions } from './contract.ts'
+import type { Coordinator } from './coordinator.ts'
 import type { CallRecord } from './events.ts'
 import {
   CallableParticipant,
@@ -22,19 +25,16 @@ import {
 /** What a transaction needs of the context that makes it. */
 export interface TransactionScope extends World {
   readonly module: string
-  /** Names of the cage's resources. */
-  resources(): Iterable<string>
-  /** A resource called by itself, as `ctx.resources` does. */
-  callResource(resource: string, call: CallRecord, scope: Scope): Promise<unknown>
-  /** Epoch ms. */
-  readonly deadline: number
-  readonly signal: AbortSignal
-  /** Runs several participants together. */
-  execute(participants: readonly Participant[], deadline: number, options: TransactionOptions): Promise<unknown>
+  /** `module.method` */
+  readonly by: string
+  readonly scope: Scope
+  readonly resources: Resources
+  readonly coordinator: Coordinator
 }
 
 /** A new transaction. */
-export function newTransaction(scope: TransactionScope, options: TransactionOptions): Transaction {
+export function newTransaction(world: TransactionScope, options: TransactionOptions): Transaction {
+  const { resources, coordinator, module: own, by, request } = world
   const participants: Participant[] = []
   let isExecuted = false
 
@@ -54,13 +54,11 @@ export function newTransaction(scope: TransactionScope, options: TransactionOpti
   }
 
   const modules = (cage: string, module: string): Participating =>
-    methods((method, args) => add(new ModuleParticipant(scope, cage, module, method, args)))
+    methods((method, args) => add(new ModuleParticipant(world, cage, module, method, args)))
 
   function resource(name: string, resourceOptions: Readonly<Record<string, unknown>> = {}): Participating {
-    const known = [...scope.resources()]
-    if (!known.includes(name))
-      throw new CageError('INVALID_ARGUMENT', `cage ${scope.cage} has no resource ${name}${didYouMean(name, known)}`)
-    const alone = (within: Scope, call: CallRecord): Promise<unknown> => scope.callResource(name, call, within)
+    resources.pool(name) // or says what was meant
+    const alone = (within: Scope, { method, args }: CallRecord): Promise<unknown> => resources.call(name, method, args, within)
     return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone)))
   }
 
@@ -68,14 +66,14 @@ export function newTransaction(scope: TransactionScope, options: TransactionOpti
     cages: proxyOf((cage) => proxyOf((module) => modules(cage, module))),
     module: modules,
     state: {
-      set: (key, value) => add(new StateParticipant(scope, scope.module, key, () => value)),
-      delete: (key) => add(new StateParticipant(scope, scope.module, key, () => undefined)),
-      update: (key, change) => add(new StateParticipant(scope, scope.module, key, change as (current: unknown) => unknown)), // the module wrote it and knows
+      set: (key, value) => add(new StateParticipant(world, own, key, () => value)),
+      delete: (key) => add(new StateParticipant(world, own, key, () => undefined)),
+      update: (key, change) => add(new StateParticipant(world, own, key, change as (current: unknown) => unknown)), // the module wrote it and knows
     },
     queue(name, { id = randomUUID(), ...queueOptions } = {}) {
       if (!isName(name)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
       const target = (cage: string, module: string): Participating =>
-        methods((method, args) => add(new QueueParticipant(scope, name, id, queueOptions, [cage, module, method], args)))
+        methods((method, args) => add(new QueueParticipant(world, name, id, queueOptions, [cage, module, method], args)))
       return {
         cages: proxyOf((cage) => proxyOf((module) => target(cage, module))) as ParticipatingQueue['cages'], // any name can be asked for
         module: target,
@@ -87,17 +85,16 @@ export function newTransaction(scope: TransactionScope, options: TransactionOpti
       if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
       isExecuted = true
       const { accept, timeoutMs } = options
-      const deadline = timeoutMs === undefined ? scope.deadline : Math.min(scope.deadline, Date.now() + timeoutMs)
+      const scope = timeoutMs === undefined ? world.scope : shortened(world.scope, Date.now() + timeoutMs)
       const [first, ...others] = participants
-      if (first && others.length === 0 && !accept && first.isPlain !== false)
-        return [await first.alone({ deadline, signal: scope.signal })] as R // N1
       if (!first && !accept) return [] as R
-      return (await scope.execute(participants, deadline, options)) as R // the caller knows what it has named
+      if (first && others.length === 0 && !accept && first.isPlain !== false) return [await first.alone(scope)] as R // N1
+      return (await coordinator.execute(participants, { by, request }, scope, options)) as R // the caller knows what it has named
     },
   }
-  const resources = proxyOf<Record<string, Participating>>((name) => resource(name))
+  const byName = proxyOf<Record<string, Participating>>((name) => resource(name))
   return new Proxy(base as Transaction, {
-    get: (target, name) => (typeof name === 'string' && !(name in target) ? resources[name] : Reflect.get(target, name)),
+    get: (target, name) => (typeof name === 'string' && !(name in target) ? byName[name] : Reflect.get(target, name)),
   })
 }
 

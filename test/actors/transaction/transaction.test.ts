@@ -55,16 +55,9 @@ async function worker(owner: Owner, cage: string, { recovers = false } = {}): Pr
     await bus.close()
   })
   const xa: Worker['xa'] = (options = {}, { timeoutMs = 10_000, signal = new AbortController().signal } = {}) => {
-    const deadline = Date.now() + timeoutMs
-    const request = { id: 'r', traceparent: undefined, parameters: undefined }
-    const asker = { by: 'test.test', request, signal }
+    const scope = { deadline: Date.now() + timeoutMs, signal }
     return newTransaction(
-      {
-        ...{ bus, cage, module: 'test', request, owner: {}, deadline, signal },
-        resources: () => resources.names(),
-        callResource: (name, { method, args }, scope) => resources.call(name, method, args, scope),
-        execute: (participants, until, given) => coordinator.execute(participants, { ...asker, deadline: until }, given),
-      },
+      { bus, cage, module: 'test', by: 'test.test', request: { id: 'r' }, owner: {}, scope, resources, coordinator },
       options,
     )
   }
@@ -241,7 +234,7 @@ test('transaction: a caller that goes away ends the work, and everything is undo
   await eventually('both execute', () => calls.length === 2)
   caller.abort(new CageError('CANCELLED', 'the caller has gone'))
   assert.equal((await end).code, 'CANCELLED')
-  assert.equal(calls.filter((call) => call.endsWith('rolls back')).length, 2)
+  await eventually('both are rolled back', () => calls.filter((call) => call.endsWith('rolls back')).length === 2)
 })
 
 test('transaction: more participants than a pool has connections are refused at once', async (t) => {

@@ -1,0 +1,114 @@
+/**
+ * Collection: runs the participants of a transaction until their results are accepted or refused.
+ * C1. Irreversible participants begin when all others have ended well, or, if the caller accepts, have ended.
+ * C2. Those that have not ended by the decision are given up: their signal fires, and they are waited for.
+ */
+import type { Scope } from '../../adapters/adapter.ts'
+import { CageError, toCageError } from '../../errors.ts'
+import { PENDING } from '../../pending.ts'
+import { boundary } from './boundary.ts'
+import type { TransactionOptions } from './contract.ts'
+import type { TxView } from './events.ts'
+import type { Participant, Place } from './participant.ts'
+
+export class Collection {
+  /** In the order named: a result, the error of one that has failed, or PENDING. */
+  readonly results: unknown[]
+  /** Who failed first, if anybody did. */
+  culprit: number | undefined
+  /** For the work of the participants. */
+  readonly scope: Scope
+  readonly #view: TxView
+  readonly #participants: readonly Participant[]
+  readonly #accept: TransactionOptions['accept']
+  readonly #giveUp = new AbortController()
+  readonly #running: Promise<void>[] = []
+  #refusal: CageError | undefined
+  #isOver = false
+  #decide: { resolve(value: unknown): void; reject(error: CageError): void } | undefined
+
+  constructor(view: TxView, participants: readonly Participant[], accept: TransactionOptions['accept']) {
+    this.#view = view
+    this.#participants = participants
+    this.#accept = accept
+    this.results = participants.map(() => PENDING)
+    this.scope = { deadline: view.plan.deadline, signal: this.#giveUp.signal }
+  }
+
+  /** Resolves with what is made of the results. */
+  async run(placeOf: (index: number, signal: AbortSignal) => Place): Promise<unknown> {
+    const accepted = new Promise<unknown>((resolve, reject) => {
+      this.#decide = { resolve, reject }
+    })
+    if (this.#refusal) this.#decide?.reject(this.#refusal)
+    const start = (index: number): void => this.#start(index, placeOf(index, this.#giveUp.signal))
+    const indexes = this.#participants.map((_, index) => index)
+    const last = indexes.filter((index) => this.#participants[index]?.record.participant === 'irreversible')
+    const first = indexes.filter((index) => !last.includes(index))
+    for (const index of first) start(index)
+    void Promise.all(this.#running).then(() => {
+      const failed = first.some((index) => this.results[index] instanceof CageError)
+      if (this.#accept || !failed) for (const index of last) start(index) // C1
+    })
+    if (indexes.length === 0) this.#evaluate()
+    try {
+      return await accepted
+    } finally {
+      await this.end()
+    }
+  }
+
+  /** Rolls back, if there is no decision yet. */
+  refuse(error: CageError): void {
+    if (this.#isOver) return
+    this.#refusal ??= error
+    this.#giveUp.abort(error)
+    this.#decide?.reject(error)
+  }
+
+  /** C2. */
+  async end(): Promise<void> {
+    this.#isOver = true
+    this.#giveUp.abort(new CageError('CANCELLED', 'the transaction was decided without it'))
+    await Promise.all(this.#running)
+  }
+
+  #start(index: number, place: Place): void {
+    const participant = this.#participants[index]
+    if (!participant || this.#refusal || this.#isOver) return
+    this.#view.outcomes[index] = 'pending'
+    boundary('execute', this.#view.id, index)
+    const run = participant.execute(place, this.scope).then(
+      (result) => {
+        this.results[index] = result
+        this.#view.outcomes[index] = 'executed'
+        boundary('executed', this.#view.id, index)
+        this.#evaluate()
+      },
+      (error: unknown) => {
+        this.results[index] = toCageError(error)
+        this.culprit ??= index
+        this.#evaluate()
+      },
+    )
+    this.#running.push(run)
+  }
+
+  #evaluate(): void {
+    if (this.#isOver || this.#refusal) return
+    const { results } = this
+    try {
+      const value = (this.#accept ?? allOrNone)(results)
+      if (value !== undefined) return this.#decide?.resolve(value)
+      if (!results.includes(PENDING)) throw new CageError('CONFLICT', 'the results have not been accepted')
+    } catch (error) {
+      this.refuse(toCageError(error))
+    }
+  }
+}
+
+function allOrNone(results: readonly unknown[]): unknown {
+  const failure = results.find((result) => result instanceof CageError)
+  if (failure) throw failure
+  return results.includes(PENDING) ? undefined : [...results]
+}
