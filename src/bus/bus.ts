@@ -24,6 +24,8 @@ export interface QueuedInfo {
   readonly id: string
   /** From 1. */
   readonly attempt: number
+  /** There is no further one if this one fails. */
+  readonly last: boolean
 }
 
 /** A call that has arrived. */

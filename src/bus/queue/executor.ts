@@ -168,7 +168,7 @@ export class Executor {
 
   #handle(taken: Taken, settle: (outcome: Outcome) => void): void {
     const { handler, held, policy } = this.#options
-    const arrived = arrivedCall(taken, policy().timeoutMs, Date.now())
+    const arrived = arrivedCall(taken, policy(), Date.now())
     taken.running = arrived
     this.#running.add(taken)
     held.begin(taken.row)
@@ -188,6 +188,7 @@ export class Executor {
       if (record) await this.#note(taken, 'done', { result: end.result })
       return this.#ack(taken)
     }
+    if (end.kind === 'left') return this.#unsettled()
     if (end.kind === 'cancelled') {
       await this.#note(taken, 'cancelled', {})
       log.info(about, 'queued call was cancelled')
