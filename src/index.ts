@@ -17,6 +17,7 @@ export type {
   UntypedModule,
   WithOptions,
 } from './actors/contract.ts'
+export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'

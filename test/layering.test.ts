@@ -135,6 +135,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
   const contracts = isUnder(
     'src/bus/bus.ts',
     'src/bus/queue/contract.ts',
+    'src/bus/journal/contract.ts',
     'src/bus/connection.ts',
     'src/adapters/adapter.ts',
     'src/settings.ts',

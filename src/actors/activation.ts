@@ -7,9 +7,10 @@
 
 import type { Bagged } from '../bag.ts'
 import type { Call, Outcome } from '../bus/bus.ts'
-import { CageError } from '../errors.ts'
+import { CageError, toCageError } from '../errors.ts'
 import { CallContext, type ContextSource } from './context.ts'
 import type { Job } from './mailbox.ts'
+import { isUndo } from './saga/ids.ts'
 import type { MethodStats } from './stats.ts'
 import type { Method, Version } from './version.ts'
 
@@ -73,7 +74,7 @@ export class Activation implements Job, Bagged {
     this.version = version
     version.running++
     this.startedAt = performance.now()
-    this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline)
+    this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline, this)
     void this.#execute(version, method, this.#context)
   }
 
@@ -98,16 +99,18 @@ export class Activation implements Job, Bagged {
   }
 
   async #execute(version: Version, method: Method, context: CallContext): Promise<void> {
+    let outcome: Outcome
     try {
-      const { args } = this.call
+      const { args, request } = this.call
+      if (request.queued && isUndo(request.queued.id)) await context.beginSaga()
       const schema = version.schemas[this.call.method]
       const checked = schema === undefined ? args : await check(schema, args)
-      this.settle({ ok: true, result: await method(context, ...checked) })
+      outcome = { ok: true, result: await method(context, ...checked) }
     } catch (error) {
-      this.settle({ ok: false, error: error instanceof CageError ? error : new CageError('INTERNAL', 'internal error', { cause: error }) })
-    } finally {
-      this.finish()
+      outcome = { ok: false, error: toCageError(error) }
     }
+    this.settle(context.isSaga ? await context.concludeSaga(outcome) : outcome)
+    this.finish()
   }
 }
 

@@ -17,9 +17,10 @@ import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { Recovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
-import { makeVersion, type Version } from './version.ts'
+import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
 
 /** What the worker's entry gives a cage. */
@@ -203,7 +204,7 @@ export class Cage {
     try {
       const compiled = await compile(file, join(this.#host.dataDir, 'cache'))
       if (compiled.empty && this.#modules.has(name)) throw new CageError('INVALID_ARGUMENT', `${file} is empty`) // it is being saved
-      const version: Version = makeVersion(++this.#versions, evaluate(compiled, door), compiled.inputs)
+      const version = makeVersion(++this.#versions, evaluate(compiled, door), compiled)
       const isolate = this.#settings.modules[name]?.isolate ?? version.options.isolate ?? false
       if (isolate !== (this.#placement.only === name)) onIsolate(name, isolate)
       if (isolate && this.#placement.only !== name) return
@@ -259,13 +260,12 @@ export class Cage {
 
   async #keepQueues(): Promise<void> {
     if (this.#placement.only !== undefined) return
-    const { bus, cage } = this.#host
-    const starting = Object.entries(this.#settings.queues).map(async ([name, first]) => {
-      if (this.#supervisor.has(`queue ${name}`)) return
-      const policy = (): QueuePolicy => this.#settings.queues[name] ?? first
-      await this.#supervisor.keep(new QueueActor(name, bus, cage, policy, this.#dispatch))
-    })
-    await Promise.all(starting)
+    const { bus, cage, log } = this.#host
+    if (!this.#supervisor.has('sagas')) await this.#supervisor.keep(new Recovery(bus, cage, log))
+    const missing = Object.entries(this.#settings.queues).filter(([name]) => !this.#supervisor.has(`queue ${name}`))
+    const policyOf = (name: string, first: QueuePolicy) => (): QueuePolicy => this.#settings.queues[name] ?? first
+    const starting = missing.map(([name, first]) => new QueueActor(name, bus, cage, policyOf(name, first), this.#dispatch))
+    await Promise.all(starting.map((child) => this.#supervisor.keep(child)))
   }
 
   async #keepInterfaces(): Promise<void> {

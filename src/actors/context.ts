@@ -3,7 +3,7 @@
  * X1. A call made through a context never outlives the context's deadline, and is cancelled with it.
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
  */
-import type { Bus, RequestInfo } from '../bus/bus.ts'
+import type { Bus, Call, Outcome, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type {
@@ -19,6 +19,11 @@ import type {
   UntypedModule,
   WithOptions,
 } from './contract.ts'
+import type { Saga, Sagas } from './saga/contract.ts'
+import { sagaOf } from './saga/ids.ts'
+import { nextKey } from './saga/keys.ts'
+import { SagaRun } from './saga/run.ts'
+import { sagasOf } from './saga/signals.ts'
 import { ModuleState } from './state.ts'
 
 /** What all contexts of a module share. */
@@ -32,25 +37,34 @@ export interface ContextSource {
   readonly values: Readonly<Record<string, unknown>>
 }
 
+/** The call that a context is of, and the version of the module that runs it. */
+export interface Running {
+  readonly call: Pick<Call, 'args'>
+  readonly version: { readonly hash: string } | undefined
+}
+
 export class CallContext implements Context {
   readonly deadline: number
   readonly #source: ContextSource
   readonly #method: string
   readonly #request: RequestInfo
+  readonly #running: Running | undefined
   #controller: AbortController | undefined
   #ended: CageError | undefined
   #calls: Calls | undefined
   #log: Log | undefined
   #state: State | undefined
+  #saga: SagaRun | undefined
   #stops: (() => void)[] | undefined
   #closed = false
   #hasCalled = false
 
-  constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number) {
+  constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number, running?: Running) {
     this.#source = source
     this.#method = method
     this.#request = request
     this.deadline = deadline
+    this.#running = running
   }
 
   get self(): Context['self'] {
@@ -122,6 +136,15 @@ export class CallContext implements Context {
     return this.#source.bus.queues
   }
 
+  get saga(): Saga {
+    this.#saga ??= this.#newSaga()
+    return this.#saga
+  }
+
+  get sagas(): Sagas {
+    return sagasOf(this.#source.bus, () => this.deadline)
+  }
+
   get state(): State {
     this.#state ??= this.#makeState()
     return this.#state
@@ -143,6 +166,36 @@ export class CallContext implements Context {
   close(): void {
     this.#closed = true
     for (const stop of this.#stops?.splice(0) ?? []) stop()
+  }
+
+  /** The call works for a saga. */
+  get isSaga(): boolean {
+    return this.#saga !== undefined
+  }
+
+  /** See `SagaRun.begin`. */
+  async beginSaga(): Promise<void> {
+    this.#saga ??= this.#newSaga()
+    await this.#saga.begin()
+  }
+
+  /** See `SagaRun.conclude`. */
+  async concludeSaga(outcome: Outcome): Promise<Outcome> {
+    return this.#saga ? await this.#saga.conclude(outcome) : outcome
+  }
+
+  #newSaga(): SagaRun {
+    const { bus, cage, module } = this.#source
+    const { queued, ...request } = this.#request
+    if (!queued || !this.#running)
+      throw new CageError(
+        'INVALID_ARGUMENT',
+        `${cage}.${module}.${this.#method} has no saga: only queued calls have, ctx.queue(...) makes one`,
+      )
+    const { call, version } = this.#running
+    const { signal, log, deadline } = this
+    const beginning = { module, method: this.#method, version: version?.hash ?? '', args: call.args, queue: queued.queue, request }
+    return new SagaRun({ bus, cage, queued, call: beginning, deadline, signal, log })
   }
 
   #makeState(): State {
@@ -168,17 +221,22 @@ export class CallContext implements Context {
 
   /** An id inside a queued call is a name within it: the step runs once, however often the call does. */
   #enqueuer(queue: string, { id, ...options }: QueueOptions): CallFunction {
-    const parent = this.#request.queued?.id
-    const name = id === undefined || parent === undefined ? id : `${parent}/${id}`
+    const { queued } = this.#request
+    const name = id === undefined || queued === undefined ? id : `${sagaOf(queued.id)}/${id}`
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
       return this.#source.bus.enqueue(queue, cage, module, method, args, {
         ...options,
-        id: name,
+        id: name ?? this.#keyOfStep(),
         request: this.#request,
         deadline: this.deadline,
       })
     }
+  }
+
+  /** The key of a call that a step of the saga makes. */
+  #keyOfStep(): string | undefined {
+    return this.#saga === undefined ? undefined : nextKey()
   }
 
   #caller({ timeoutMs, parameters }: WithOptions): CallFunction {

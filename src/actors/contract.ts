@@ -5,6 +5,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { Log } from '../log.ts'
+import type { Saga, Sagas } from './saga/contract.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
 // biome-ignore lint/suspicious/noEmptyInterface: users' generated index merges into it
@@ -164,6 +165,9 @@ export interface Context extends Calls {
   /** Durable calls: `await ctx.queue('retry', { id }).cages.mail.sender.send(letter)` resolves to the call's id once the server has it. */
   queue(name: string, options?: QueueOptions): QueuedCalls
   readonly queues: Queues
+  /** Of a queued call: its steps, journaled. INVALID_ARGUMENT in any other. */
+  readonly saga: Saga
+  readonly sagas: Sagas
   readonly state: State
   /** Puts a queued call off: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
