@@ -283,6 +283,11 @@ test('saga: two steps of one name, and names that cannot be keys, are mistakes',
   }
 })
 
+test('saga: a step has no steps of its own', async () => {
+  const outcome = await saga().run((one) => one.step('outer', () => one.step('inner', () => 1)))
+  assert.equal(codeOf(outcome), 'INVALID_ARGUMENT')
+})
+
 test('saga: a result that cannot be recorded is told, and the step is undone', async () => {
   const { run } = saga()
   const undone: number[] = []

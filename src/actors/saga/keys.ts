@@ -23,6 +23,11 @@ export async function withKey<T>(key: string, work: () => T | Promise<T>): Promi
   }
 }
 
+/** Whether this is asked within a step. */
+export function isInStep(): boolean {
+  return steps.getStore() !== undefined
+}
+
 /** The key of the next call of the step that runs here; undefined outside of steps. */
 export function nextKey(): string | undefined {
   const step = steps.getStore()

@@ -17,7 +17,7 @@ import { checkStep, incidentOpen, mismatch, putOff, REPLAYED, replayed, supersed
 import { type Beginning, bodyOf, isFinal, isOpen, type NewEvent, type Operation, timedOut } from './events.ts'
 import { isUndo, keyOf, sagaOf } from './ids.ts'
 import { refused, SagaJournal } from './journal.ts'
-import { withKey } from './keys.ts'
+import { isInStep, withKey } from './keys.ts'
 import type { SagaRecord } from './record.ts'
 import { checkSignal, signalled } from './signals.ts'
 
@@ -111,7 +111,7 @@ export class SagaRun implements Saga {
   /** What the call's outcome is, now that the code has come to its end with this one. */
   async conclude(outcome: Outcome): Promise<Outcome> {
     try {
-      await Promise.allSettled(this.#running)
+      while (this.#running.size > 0) await Promise.allSettled(this.#running)
       const journal = this.#opening && (await this.#opening.catch(() => undefined)) // the code was told
       return journal ? await this.#conclude(journal, outcome) : outcome
     } catch (error) {
@@ -128,6 +128,7 @@ export class SagaRun implements Saga {
   #next(): number {
     if (this.#interruption) throw this.#interruption // R4
     if (this.#scope.signal.aborted) throw this.#scope.signal.reason
+    if (isInStep()) throw new CageError('INVALID_ARGUMENT', 'a step is one action: it has no steps, sleeps or waits of its own')
     return this.#calls++
   }
 

@@ -188,7 +188,10 @@ export class Executor {
       if (record) await this.#note(taken, 'done', { result: end.result })
       return this.#ack(taken)
     }
-    if (end.kind === 'left') return this.#unsettled()
+    if (end.kind === 'left') {
+      log.warn(about, 'a run was replaced by another one of its call, which is left to that')
+      return this.#unsettled()
+    }
     if (end.kind === 'cancelled') {
       await this.#note(taken, 'cancelled', {})
       log.info(about, 'queued call was cancelled')
