@@ -40,6 +40,7 @@ export class Activation implements Job, Bagged {
   version: Version | undefined
   readonly #host: ActivationHost
   readonly #settle: (outcome: Outcome) => void
+  readonly #onEnd: ((outcome: Outcome | undefined) => void) | undefined
   #context: CallContext | undefined
 
   constructor(
@@ -49,6 +50,7 @@ export class Activation implements Job, Bagged {
     abandonAt: number,
     stats: MethodStats,
     settle: (outcome: Outcome) => void,
+    onEnd?: (outcome: Outcome | undefined) => void,
   ) {
     this.#host = host
     this.call = call
@@ -56,6 +58,7 @@ export class Activation implements Job, Bagged {
     this.abandonAt = abandonAt
     this.stats = stats
     this.#settle = settle
+    this.#onEnd = onEnd
   }
 
   get expectedMs(): number {
@@ -64,12 +67,12 @@ export class Activation implements Job, Bagged {
 
   /** Its turn has come: the mailbox gave it a slot. */
   run(): void {
-    if (this.settled) return this.finish() // expired or cancelled while it waited: not run
+    if (this.settled) return this.neverRun() // expired or cancelled while it waited
     const version = this.#host.begin(this)
     const method = version?.methods.get(this.call.method)
     if (!version || !method) {
       this.settle({ ok: false, error: new CageError('NOT_FOUND', `the method ${this.call.method} is there no more`) })
-      return this.finish()
+      return this.neverRun()
     }
     this.version = version
     version.running++
@@ -91,6 +94,18 @@ export class Activation implements Job, Bagged {
     this.#settle(outcome)
   }
 
+  /** The mailbox did not take it. */
+  refuse(error: CageError): void {
+    this.settle({ ok: false, error })
+    this.#onEnd?.(undefined)
+  }
+
+  /** Its turn has come, and its method is not begun. */
+  neverRun(): void {
+    this.#onEnd?.(undefined)
+    this.finish()
+  }
+
   finish(): void {
     if (this.finished) return
     this.finished = true
@@ -109,7 +124,9 @@ export class Activation implements Job, Bagged {
     } catch (error) {
       outcome = { ok: false, error: toCageError(error) }
     }
-    this.settle(context.isSaga ? await context.concludeSaga(outcome) : outcome)
+    if (context.isSaga) outcome = await context.concludeSaga(outcome)
+    this.settle(outcome)
+    this.#onEnd?.(outcome)
     this.finish()
   }
 }

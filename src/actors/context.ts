@@ -83,7 +83,7 @@ export class CallContext implements Context {
   }
 
   get request(): RequestView {
-    const { id, traceparent, parameters = {}, queued } = this.#request
+    const { id, traceparent, parameters = {}, queued, key } = this.#request
     const { interface: name, protocol } = parameters
     return {
       id,
@@ -94,6 +94,7 @@ export class CallContext implements Context {
       queue: queued?.queue,
       callId: queued?.id,
       attempt: queued?.attempt ?? 1,
+      key,
     }
   }
 

@@ -126,6 +126,8 @@ export interface RequestView {
   readonly queue: string | undefined
   readonly callId: string | undefined
   readonly attempt: number
+  /** What the call is run once for (`Idempotency-Key`), if its caller gave it a key: pass it on to whom you ask to do the same. */
+  readonly key: string | undefined
   /** Small values of your own that travel along (`ctx.with({ parameters })`). */
   readonly parameters: Readonly<Record<string, unknown>>
 }

@@ -14,6 +14,7 @@ import { Activation, type ActivationHost } from './activation.ts'
 import { CallContext, type ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
+import { type Begun, Once } from './once.ts'
 import { MethodStats } from './stats.ts'
 import type { Version } from './version.ts'
 
@@ -42,6 +43,9 @@ export class ModuleActor implements CallHandler, ActivationHost {
   readonly #stats = new Map<string, MethodStats>()
   readonly #activations = new Bag<Activation>()
   readonly #mailbox: Mailbox
+  readonly #once: Once
+  /** Calls with a key, from their arrival until nothing is left to do for them; aborted when their callers go away. */
+  readonly #keyed = new Map<Call, AbortController>()
   readonly #ticker = new Ticker((now) => this.#sweep(now))
   #version: Version | undefined
   #subscription: Subscription | undefined
@@ -54,6 +58,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
     this.source = source
     this.#limits = limits({}, host.configured())
     this.#mailbox = new Mailbox(this.#limits)
+    this.#once = new Once(host.bus, source.cage, source.log)
   }
 
   get version(): Version | undefined {
@@ -85,7 +90,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   async stop(): Promise<void> {
     await this.#subscription?.drain()
     this.#subscription = undefined
-    while (this.#activations.size > 0) await this.#change()
+    while (this.#activations.size + this.#keyed.size > 0) await this.#change()
     const version = this.#version
     this.#version = undefined
     if (version)
@@ -101,10 +106,38 @@ export class ModuleActor implements CallHandler, ActivationHost {
   }
 
   handle(call: Call, settle: (outcome: Outcome) => void): void {
+    if (call.key === undefined) this.#post(call, settle)
+    else void this.#handleOnce(call, call.key, settle)
+  }
+
+  cancel(call: Call): void {
+    this.#keyed.get(call)?.abort()
+    this.#activations.find((activation) => activation.call === call)?.end(new CageError('CANCELLED', 'the caller has gone away'))
+  }
+
+  async #handleOnce(call: Call, key: string, settle: (outcome: Outcome) => void): Promise<void> {
+    const { timeoutMs = this.#limits.timeoutMs } = call
+    call.deadline = Math.min(call.deadline, Date.now() + timeoutMs)
+    call.request = { ...call.request, key }
+    const controller = new AbortController()
+    this.#keyed.set(call, controller)
+    await this.#once.handle(call, key, settle, () => this.#begin(call), controller.signal)
+    this.#keyed.delete(call)
+    this.#tell()
+  }
+
+  #begin(call: Call): Begun {
+    let onEnd: (outcome: Outcome | undefined) => void = () => {}
+    const ended = new Promise<Outcome | undefined>((resolve) => (onEnd = resolve))
+    return { settled: new Promise((resolve) => this.#post(call, resolve, onEnd)), ended }
+  }
+
+  #post(call: Call, settle: (outcome: Outcome) => void, onEnd?: (outcome: Outcome | undefined) => void): void {
     const now = Date.now()
     const version = this.#version
     if (!version?.methods.has(call.method)) {
       const hint = didYouMean(call.method, version?.methods.keys() ?? [])
+      onEnd?.(undefined)
       return settle({
         ok: false,
         error: new CageError('NOT_FOUND', `module ${this.source.cage}.${this.name} has no method ${call.method}${hint}`),
@@ -112,17 +145,13 @@ export class ModuleActor implements CallHandler, ActivationHost {
     }
     const { timeoutMs = this.#limits.timeoutMs } = call
     const deadline = Math.min(call.deadline, now + timeoutMs)
-    const activation = new Activation(this, call, deadline, deadline + timeoutMs, this.#statsOf(call.method), settle)
-    if (deadline <= now) return activation.settle({ ok: false, error: this.#late(call) })
+    const activation = new Activation(this, call, deadline, deadline + timeoutMs, this.#statsOf(call.method), settle, onEnd)
+    if (deadline <= now) return activation.refuse(this.#late(call))
     const refusal = this.#mailbox.post(activation, now)
-    if (refusal) return activation.settle({ ok: false, error: this.#refused(refusal) })
+    if (refusal) return activation.refuse(this.#refused(refusal))
     if (activation.finished) return
     this.#activations.add(activation)
     this.#ticker.wake()
-  }
-
-  cancel(call: Call): void {
-    this.#activations.find((activation) => activation.call === call)?.end(new CageError('CANCELLED', 'the caller has gone away'))
   }
 
   begin({ call, stats }: Activation): Version | undefined {
@@ -151,7 +180,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
     }
     this.#activations.delete(activation)
     this.#mailbox.release()
-    if (this.#changed.length > 0) for (const resolve of this.#changed.splice(0)) resolve()
+    this.#tell()
   }
 
   #statsOf(method: string): MethodStats {
@@ -193,6 +222,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
     while (version.running > 0) await this.#change()
   }
 
+  #tell(): void {
+    if (this.#changed.length > 0) for (const resolve of this.#changed.splice(0)) resolve()
+  }
+
   /** Resolves when the next call ends. */
   #change(): Promise<void> {
     return new Promise((resolve) => this.#changed.push(resolve))
@@ -231,6 +264,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
       if (activation.startedAt !== 0 && activation.abandonAt <= now) {
         this.source.log.warn({ method: activation.call.method }, 'method ignores its deadline, its slot is given to others')
         activation.finish()
+        this.#keyed.delete(activation.call) // its key stays taken for as long as this connection lives
       }
     }
     return this.#activations.size > 0

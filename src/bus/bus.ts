@@ -16,6 +16,8 @@ export interface RequestInfo {
   parameters?: Readonly<Record<string, unknown>> | undefined
   /** Of a queued call; it does not travel along. */
   queued?: QueuedInfo | undefined
+  /** Of a call with a key; it does not travel along. */
+  key?: string | undefined
 }
 
 /** Where a queued call comes from. */
@@ -40,6 +42,9 @@ export interface Call {
   request: RequestInfo
   /** Nobody waits for the answer. */
   readonly oneWay: boolean
+  /** See CallOptions. */
+  readonly key?: string | undefined
+  readonly cancels?: string | undefined
 }
 
 /** How a call ended. */
@@ -60,6 +65,10 @@ export interface CallOptions {
   /** Calls of one owner are cancelled together (`Bus.cancel`). */
   owner?: object
   signal?: AbortSignal
+  /** Text of 1 to 256 bytes. All calls of a cage with one key are run once: the others are answered with the result of that. */
+  key?: string | undefined
+  /** The key of a call that this one, which has a key of its own, undoes: it is not run if that never was, and that is never run after it. */
+  cancels?: string | undefined
 }
 
 /** An endpoint as discovery shows it (ADR-32), with its counters. */
@@ -168,18 +177,18 @@ export interface Bus {
   consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
   /** Queues and dead letters as engineers see them. */
   readonly queues: QueueAdmin
-  /** The durable values of a module of a cage. Nothing is made before it is needed. */
-  state(cage: string, module: string): StateStore
+  /** The durable values of a module of a cage. Nothing is made before it is needed. `maxAgeMs`: the server deletes each so long after its last change. */
+  state(cage: string, module: string, maxAgeMs?: number): StateStore
   readonly schedules: Schedules
   /** Journals of coordinators and sagas. */
   readonly journals: Journals
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**
-   * Whether the connection with this id, announced for the cage, answers. Nobody there: false at once; one that is stopped or cut off: false after
-   * `withinMs`. Rejects with UNAVAILABLE if our own connection was away meanwhile.
+   * Whether the connection with this id answers. If it is closed: false at once; if it is stopped or cut off: false after `withinMs`. Rejects with
+   * UNAVAILABLE if our own connection was away meanwhile.
    */
-  isAlive(cage: string, id: string, withinMs: number): Promise<boolean>
+  isAlive(id: string, withinMs: number): Promise<boolean>
   stats(): BusStats
   /** Sends what is to be sent and closes. */
   close(): Promise<void>

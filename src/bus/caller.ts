@@ -76,7 +76,7 @@ export class Caller {
       let slot: Slot
       try {
         this.#check(subject)
-        const data = encodeEnvelope(args, timeoutMs, options.request)
+        const data = encodeEnvelope(args, timeoutMs, options.request, keysOf(options))
         checkSize(this.#nc, `the arguments of ${subject}`, data)
         slot = this.#take(waiting)
         this.#outbox.publish(subject, data, slot.reply)
@@ -116,7 +116,7 @@ export class Caller {
   post(cage: string, module: string, method: string, args: unknown[], options: CallOptions): void {
     const subject = callSubject(cage, module, method)
     this.#check(subject)
-    const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request)
+    const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request, keysOf(options))
     checkSize(this.#nc, `the arguments of ${subject}`, data)
     this.#outbox.publish(subject, data)
   }
@@ -212,6 +212,12 @@ export function checkSize(nc: NatsConnection, what: string, data: Uint8Array, he
   const limit = nc.info?.max_payload ?? Number.POSITIVE_INFINITY
   const bytes = headerBytes + data.length
   if (bytes > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${what} take ${bytes} bytes, the bus carries ${limit}`)
+}
+
+/** What a call with a key has besides. */
+function keysOf({ key, cancels }: CallOptions): object | undefined {
+  if (key === undefined) return undefined
+  return cancels === undefined ? { once: key } : { once: key, cancels }
 }
 
 function late(subject: string): CageError {

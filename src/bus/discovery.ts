@@ -4,12 +4,9 @@
  * D2. An answer that the bus cannot carry becomes an error, never a broken connection.
  */
 import { headers as createHeaders, JSONCodec, type Msg, type NatsConnection } from 'nats'
-import { CageError, CODES } from '../errors.ts'
+import { CODES } from '../errors.ts'
 import type { Endpoint, ServiceInfo, Subscription } from './bus.ts'
-import type { Caller } from './caller.ts'
-import type { Connection } from './connection.ts'
-import { isCode } from './jetstream.ts'
-import { callSubject, discoverySubjects, pingSubject } from './subjects.ts'
+import { callSubject, discoverySubjects } from './subjects.ts'
 
 const codec = JSONCodec()
 const MAX_ERROR_LENGTH = 500
@@ -48,23 +45,6 @@ export async function announce(nc: NatsConnection, id: string, service: ServiceI
     return Array.from(service.endpoints(), (endpoint) => view(service.name, endpoint))
   }
 }
-
-/** See `Bus.isAlive`. */
-export async function isAlive(connection: Connection, caller: Caller, cage: string, id: string, withinMs: number): Promise<boolean> {
-  const { reconnects } = connection
-  const gone = await caller.request(pingSubject(cage, id), NOTHING, Date.now() + withinMs).then(
-    () => undefined,
-    (error: unknown) => {
-      if (isCode(error, 'UNAVAILABLE') || isCode(error, 'DEADLINE_EXCEEDED')) return error
-      throw error
-    },
-  )
-  if (gone === undefined) return true
-  if (caller.connected && connection.reconnects === reconnects) return false
-  throw new CageError('UNAVAILABLE', `nobody knows whether ${id} is alive: the bus was away`, { cause: gone })
-}
-
-const NOTHING = new Uint8Array(0)
 
 function info(cage: string, endpoint: Endpoint): object {
   const { module, method, metadata } = endpoint

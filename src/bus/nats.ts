@@ -5,9 +5,10 @@ import type { Bus } from './bus.ts'
 import { Caller } from './caller.ts'
 import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
-import { announce, isAlive } from './discovery.ts'
+import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
 import { BusJournals } from './journal/journals.ts'
+import { answerWhetherAlive, isAlive } from './liveness.ts'
 import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
@@ -34,7 +35,8 @@ export async function openBus(
   const { replicas } = options
   const js = new JetStream(caller)
   const states = new States(js, { nc, connection, log }, replicas)
-  const alive: Bus['isAlive'] = (cage, instance, withinMs) => isAlive(connection, caller, cage, instance, withinMs)
+  const alive: Bus['isAlive'] = (other, withinMs) => isAlive(connection, caller, other, withinMs)
+  answerWhetherAlive(nc, id)
   const maxPayload = (): number => nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
   const journals = new BusJournals({ js, id, maxPayload, log, replicas, isAlive: alive })
   return {
@@ -51,7 +53,7 @@ export async function openBus(
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
     schedules: busSchedules(nc, caller, outbox),
-    state: (cage, module) => states.of(cage, module),
+    state: (cage, module, maxAgeMs) => states.of(cage, module, maxAgeMs),
     journals,
     isAlive: alive,
     async announce(service) {

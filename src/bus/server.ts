@@ -24,6 +24,8 @@ class ArrivedCall implements Call, Bagged {
   deadline: number
   request: RequestInfo
   format: Format
+  key: string | undefined
+  cancels: string | undefined
 
   constructor(module: string, method: string, reply: string, handler: CallHandler) {
     this.module = module
@@ -34,6 +36,8 @@ class ArrivedCall implements Call, Bagged {
     this.deadline = Number.POSITIVE_INFINITY
     this.request = NO_REQUEST
     this.format = 'json'
+    this.key = undefined
+    this.cancels = undefined
   }
 
   get oneWay(): boolean {
@@ -127,8 +131,16 @@ function readQuestion(call: ArrivedCall, msg: Msg): void {
   call.args = question.args
   const headers = question.request ? undefined : readHeaders(msg)
   call.request = question.request ?? readRequest(headers)
+  if (typeof question.queued === 'object' && question.queued !== null) readKeys(call, question.queued)
+  else if (headers) call.key = headers.get('Idempotency-Key') || undefined
   const timeoutMs = question.timeoutMs ?? readTimeout(headers)
   if (timeoutMs !== undefined) call.deadline = Date.now() + timeoutMs
+}
+
+function readKeys(call: ArrivedCall, { once, cancels }: { once?: unknown; cancels?: unknown }): void {
+  if (typeof once !== 'string') return
+  call.key = once
+  if (typeof cancels === 'string') call.cancels = cancels
 }
 
 /** nats.js decodes headers when they are first read, and throws if they are bad. */

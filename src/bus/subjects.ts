@@ -32,9 +32,9 @@ export function discoverySubjects(name: string, id: string): string[] {
   return ['PING', 'INFO', 'STATS'].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.${name}`, `$SRV.${verb}.${name}.${id}`])
 }
 
-/** Asks one instance whether it is there. */
-export function pingSubject(name: string, id: string): string {
-  return `$SRV.PING.${name}.${id}`
+/** Where a connection tells that it is alive. */
+export function aliveSubject(id: string): string {
+  return `$ALIVE.${id}`
 }
 
 /** All schedules are asked there at once. */

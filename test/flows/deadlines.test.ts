@@ -127,6 +127,7 @@ test('request: id, trace and parameters travel through three cages', async (t) =
     protocol: 'http',
     queue: undefined,
     callId: undefined,
+    key: undefined,
     attempt: 1,
     parameters: { interface: 'web', protocol: 'http', tenant: 'acme' },
   })

@@ -4,6 +4,5 @@ import { recordingLog } from './log.ts'
 
 const [url = '', cage = '', name = ''] = process.argv.slice(2)
 const bus = await openBus('owner', { servers: [url] }, recordingLog().log, new AbortController().signal)
-await bus.announce({ name: cage, version: '1.0.0', description: '', metadata: {}, endpoints: () => [] })
 await bus.journals.open(cage, 'tx', name).append('mine')
 process.stdout.write('ready\n')

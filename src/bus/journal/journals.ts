@@ -23,7 +23,7 @@ export interface JournalsDeps {
   readonly log: Log
   readonly replicas: number | undefined
   /** See `Bus.isAlive`. */
-  readonly isAlive: (cage: string, id: string, withinMs: number) => Promise<boolean>
+  readonly isAlive: (id: string, withinMs: number) => Promise<boolean>
   /** How long the fences of displaced owners stay. */
   readonly fenceMs?: number | undefined
 }
@@ -85,7 +85,7 @@ export class BusJournals implements Journals {
     const place = { cage, kind, name }
     const tail = await this.#stream.tail(place)
     const message = isEmpty(tail) ? undefined : await this.#stream.get(place, tail.last)
-    return message !== undefined && (await this.#deps.isAlive(cage, message.by, withinMs))
+    return message !== undefined && (await this.#deps.isAlive(message.by, withinMs))
   }
 
   keep(cage: string, kind: JournalKind, id: string, record: unknown): Promise<void> {

@@ -28,13 +28,15 @@ export class Bucket {
   readonly #cage: string
   readonly #replicas: number | undefined
   readonly #serverVersion: () => string
+  readonly #maxAgeMs: number | undefined
   #opening: Promise<OpenBucket> | undefined
 
-  constructor(js: JetStream, cage: string, replicas: number | undefined, serverVersion: () => string) {
+  constructor(js: JetStream, cage: string, replicas: number | undefined, serverVersion: () => string, maxAgeMs?: number) {
     this.#js = js
     this.#cage = cage
     this.#replicas = replicas
     this.#serverVersion = serverVersion
+    this.#maxAgeMs = maxAgeMs
     this.stream = streamOf(cage)
   }
 
@@ -60,6 +62,7 @@ export class Bucket {
       ...{ max_msgs_per_subject: 1, discard: 'new', allow_rollup_hdrs: true, deny_delete: true, allow_direct: true }, // ADR-8
       duplicate_window: DUPLICATE_WINDOW_MS * NS,
       republish: { src: `$KV.${this.#cage}.>`, dest: `$STATE.${this.#cage}.>` }, // for watch.ts: only what was stored, unlike a plain subscription
+      ...(this.#maxAgeMs === undefined ? {} : { max_age: this.#maxAgeMs * NS }),
       ...(this.#replicas === undefined ? {} : { num_replicas: this.#replicas }),
     })
     return { stream: this.stream, sharesIds: needsSharedIds(config.num_replicas, this.#serverVersion()) }

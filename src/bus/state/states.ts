@@ -19,11 +19,11 @@ export class States {
   }
 
   /** See `Bus.state`. */
-  of(cage: string, module: string): StateStore {
+  of(cage: string, module: string, maxAgeMs?: number): StateStore {
     let bucket = this.#buckets.get(cage)
     if (!bucket) {
       const { nc }: { nc: NatsConnection } = this.#watching
-      bucket = new Bucket(this.#js, cage, this.#replicas, () => nc.info?.version ?? '')
+      bucket = new Bucket(this.#js, cage, this.#replicas, () => nc.info?.version ?? '', maxAgeMs)
       this.#buckets.set(cage, bucket)
     }
     return new Store(this.#js, bucket, this.#watching, cage, module)

@@ -314,7 +314,6 @@ test('journal: its owner is known to be alive, closed, killed, or stopped', asyn
   await once(owner, 'exit')
   await eventually('the server has noticed', async () => !(await one.journals.isOwned(info, 5_000)), 4_000)
   const bus = await testBus(t, server.url)
-  await bus.announce({ name: 'owned', version: '1.0.0', description: '', metadata: {}, endpoints: () => [] })
   await bus.journals.takeOver('owned', 'tx', 'j')
   assert.equal(await one.journals.isOwned(info, 2_000), true, 'by whoever has it now')
   await bus.close()
