@@ -187,7 +187,7 @@ export class CallContext implements Context {
 
   #newSaga(): SagaRun {
     const { bus, cage, module } = this.#source
-    const { queued, ...request } = this.#request
+    const { queued, key: _key, ...request } = this.#request
     if (!queued || !this.#running)
       throw new CageError(
         'INVALID_ARGUMENT',
@@ -246,7 +246,7 @@ export class CallContext implements Context {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true
       const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
-      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this })
+      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
     }
   }
 }

@@ -11,7 +11,7 @@ import { eventually } from './wait.ts'
 /**
  * Ends its process, or stops it, when a saga comes for the first time to `$AT`, `<saga> <point> <step>`.
  */
-const SABOTEUR = `
+export const SABOTEUR = `
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { subscribe } from 'node:diagnostics_channel'
 const { AT, TRACE, WITH = 'SIGKILL' } = process.env
@@ -36,7 +36,8 @@ export interface Shop {
   readonly folder: Project
   readonly bus: Bus
   readonly url: string
-  start(env?: NodeJS.ProcessEnv): NodeProcess
+  /** Starts a node of the cage, or of another one. */
+  start(env?: NodeJS.ProcessEnv, cage?: string): NodeProcess
   /** Lines that the saboteur's methods, and the sagas under test, have written. */
   trace(): string[]
   /** Calls `shop.<module>.<method>`. */
@@ -64,7 +65,7 @@ export async function shop(
     folder,
     bus,
     url,
-    start: (env = {}) => startNode(owner, folder.dir, ['--cage', 'shop', '--bus', url], { TRACE: file, ...env }),
+    start: (env = {}, cage = 'shop') => startNode(owner, folder.dir, ['--cage', cage, '--bus', url], { TRACE: file, ...env }),
     trace: () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : []),
     call: async <T>(target: string, ...args: unknown[]) => {
       const [module = '', method = ''] = target.split('.')

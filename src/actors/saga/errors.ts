@@ -43,8 +43,8 @@ export function unrecorded(what: string, cause: unknown): CageError {
 
 /** Throws INVALID_ARGUMENT for a name that cannot be one, and takes it. */
 export function checkStep(name: string, names: Set<string>): void {
-  if (typeof name !== 'string' || !/^[^/\p{Cc}\p{Cs}]{1,64}$/u.test(name))
-    throw new CageError('INVALID_ARGUMENT', `a step's name is text of 1 to 64 characters without a slash, not ${JSON.stringify(name)}`)
+  if (typeof name !== 'string' || !/^[^/\p{Cc}\p{Cs}]+$/u.test(name) || Buffer.byteLength(name) > 64)
+    throw new CageError('INVALID_ARGUMENT', `a step's name is text of 1 to 64 bytes without a slash, not ${JSON.stringify(name)}`)
   if (names.has(name)) throw new CageError('INVALID_ARGUMENT', `the saga has two steps ${name}: names are unique, they are keys`)
   names.add(name)
 }

@@ -1,5 +1,7 @@
 /** Ids and keys: a saga's is its queued call's; those of the calls that go on with its compensation end in `~undo`, `~undo2` ... Pure. */
+import { createHash } from 'node:crypto'
 
+const LONGEST = 150
 const UNDO = /~undo\d*$/
 
 /** The saga that a queued call works for. */
@@ -18,7 +20,8 @@ export function nextUndo(saga: string, carrier: string | undefined): string {
   return carrier === undefined ? `${saga}~undo` : `${saga}~undo${Number(number || 1) + 1}`
 }
 
-/** The idempotency key of a step. */
+/** The idempotency key of a step. A very long id stands there by its digest: keys have at most 256 bytes. */
 export function keyOf(saga: string, step: string, what: 'do' | 'undo'): string {
-  return `${saga}/${step}/${what}`
+  const name = Buffer.byteLength(saga) > LONGEST ? createHash('sha256').update(saga).digest('hex') : saga
+  return `${name}/${step}/${what}`
 }
