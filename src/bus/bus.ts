@@ -14,7 +14,7 @@ export interface RequestInfo {
   traceparent?: string | undefined
   /** The user's own, small: they travel along. `interface` and `protocol` tell how the request came in. */
   parameters?: Readonly<Record<string, unknown>> | undefined
-  /** Of a queued call; it does not travel along. */
+  /** Of a queued call; it does not travel along, but to the worker that its module has of its own. */
   queued?: QueuedInfo | undefined
   /** Of a call with a key; it does not travel along. */
   key?: string | undefined
@@ -67,6 +67,8 @@ export interface CallOptions {
   signal?: AbortSignal
   /** Text of 1 to 256 bytes. All calls of a cage with one key are run once: the others are answered with the result of that. */
   key?: string | undefined
+  /** The call is a queued one, handed on to the worker of its module. */
+  queued?: QueuedInfo | undefined
   /** The key of a call that this one, which has a key of its own, undoes: it is not run if that never was, and that is never run after it. */
   cancels?: string | undefined
 }

@@ -54,6 +54,29 @@ test('saga: steps side by side are each done once, and a call that a step queues
   assert.deepEqual(set.trace().sort(), ['a', 'b', 'c', 'd', 'queued'])
 })
 
+test('saga: a module in a worker of its own has sagas, and one that ends that worker goes on in the next', async (t) => {
+  const server = await startNats(t)
+  const nap = `${NAP('after')}
+    import { existsSync, writeFileSync } from 'node:fs'
+    export const options = { isolate: true }
+    export async function crash(ctx) {
+      await ctx.saga.step('one', () => ctx.cage.saboteur.count('one'))
+      await ctx.saga.step('two', async () => {
+        await ctx.cage.saboteur.count('two')
+        if (existsSync(process.env.TRACE + '.crashed')) return
+        writeFileSync(process.env.TRACE + '.crashed', '')
+        process.exit(1)
+      })
+      return ctx.request.callId
+    }`
+  const set = await shop(t, server.url, { 'cages/shop/nap.js': nap }, '{ queues: { orders: { backoff: { firstMs: 1_000 } } } }')
+  const node = set.start()
+  await node.until('it has its worker', ({ msg, modules }) => msg === 'cage serves' && String(modules) === 'nap')
+  await set.enqueue('nap.crash', [], { id: 'crash-1' })
+  assert.equal((await set.until('crash-1', 'done')).result, 'crash-1')
+  assert.deepEqual(set.trace(), ['one', 'two'])
+})
+
 test('saga: code that does not match waits for code that does, and the queue shows why', async (t) => {
   const server = await startNats(t)
   const set = await shop(t, server.url, { 'cages/shop/nap.js': NAP('after') })
