@@ -11,5 +11,12 @@ declare module 'menagerie' {
       greeter: typeof import('./sample/greeter.ts')
       pages: typeof import('./sample/pages.ts')
     }
+    shop: {
+      mail: typeof import('./shop/mail.ts')
+      order: typeof import('./shop/order.ts')
+      payment: typeof import('./shop/payment.ts')
+      shipping: typeof import('./shop/shipping.ts')
+      stock: typeof import('./shop/stock.ts')
+    }
   }
 }

@@ -10,6 +10,7 @@ import type { Call, Outcome } from '../bus/bus.ts'
 import { CageError, toCageError } from '../errors.ts'
 import { CallContext, type ContextSource } from './context.ts'
 import type { Job } from './mailbox.ts'
+import { isUndo } from './saga/ids.ts'
 import type { MethodStats } from './stats.ts'
 import type { Method, Version } from './version.ts'
 
@@ -74,7 +75,7 @@ export class Activation implements Job, Bagged {
     this.version = version
     version.running++
     this.startedAt = performance.now()
-    this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline)
+    this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline, this)
     void this.#execute(version, method, this.#context)
   }
 
@@ -113,13 +114,15 @@ export class Activation implements Job, Bagged {
   async #execute(version: Version, method: Method, context: CallContext): Promise<void> {
     let outcome: Outcome
     try {
-      const { args } = this.call
+      const { args, request } = this.call
+      if (request.queued && isUndo(request.queued.id)) await context.beginSaga()
       const schema = version.schemas[this.call.method]
       const checked = schema === undefined ? args : await check(schema, args)
       outcome = { ok: true, result: await method(context, ...checked) }
     } catch (error) {
       outcome = { ok: false, error: toCageError(error) }
     }
+    if (context.isSaga) outcome = await context.concludeSaga(outcome)
     this.settle(outcome)
     this.#onEnd?.(outcome)
     this.finish()

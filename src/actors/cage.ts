@@ -3,6 +3,7 @@
  * G1. A module that cannot be compiled, loaded or started harms nobody: it is logged, and the next good save heals it.
  * G2. Changes are applied one after the other, in the order in which they settled.
  * G3. At the end: interfaces stop first, then modules finish what they accepted, then transactions are settled, then resources and the bus close.
+ * It is more than 300 lines because it is where all actors of a worker are made, changed and ended, in that order.
  * It is long, because it is the one place that knows everything a cage is made of.
  */
 import { join } from 'node:path'
@@ -20,10 +21,11 @@ import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
 import { Resources } from './resources.ts'
+import { Recovery as SagaRecovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
 import { Coordinator } from './transaction/coordinator.ts'
-import { makeVersion, type Version } from './version.ts'
+import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
 
 /** What the worker's entry gives a cage. */
@@ -225,7 +227,7 @@ export class Cage {
     try {
       const compiled = await compile(file, join(this.#host.dataDir, 'cache'))
       if (compiled.empty && this.#modules.has(name)) throw new CageError('INVALID_ARGUMENT', `${file} is empty`) // it is being saved
-      const version: Version = makeVersion(++this.#versions, evaluate(compiled, door), compiled.inputs)
+      const version = makeVersion(++this.#versions, evaluate(compiled, door), compiled)
       const isolate = this.#settings.modules[name]?.isolate ?? version.options.isolate ?? false
       if (isolate !== (this.#placement.only === name)) onIsolate(name, isolate)
       if (isolate && this.#placement.only !== name) return
@@ -283,13 +285,12 @@ export class Cage {
 
   async #keepQueues(): Promise<void> {
     if (this.#placement.only !== undefined) return
-    const { bus, cage } = this.#host
-    const starting = Object.entries(this.#settings.queues).map(async ([name, first]) => {
-      if (this.#supervisor.has(`queue ${name}`)) return
-      const policy = (): QueuePolicy => this.#settings.queues[name] ?? first
-      await this.#supervisor.keep(new QueueActor(name, bus, cage, policy, this.#dispatch))
-    })
-    await Promise.all(starting)
+    const { bus, cage, log } = this.#host
+    if (!this.#supervisor.has('sagas')) await this.#supervisor.keep(new SagaRecovery(bus, cage, log))
+    const missing = Object.entries(this.#settings.queues).filter(([name]) => !this.#supervisor.has(`queue ${name}`))
+    const policyOf = (name: string, first: QueuePolicy) => (): QueuePolicy => this.#settings.queues[name] ?? first
+    const starting = missing.map(([name, first]) => new QueueActor(name, bus, cage, policyOf(name, first), this.#dispatch))
+    await Promise.all(starting.map((child) => this.#supervisor.keep(child)))
   }
 
   async #keepInterfaces(): Promise<void> {

@@ -2,9 +2,10 @@
  * The context of one call: what a method can reach, and the calls that it makes.
  * X1. A call made through a context never outlives the context's deadline, and is cancelled with it.
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
+ * It is more than 300 lines because everything that hangs on `ctx` is here, each by a few lines.
  */
 import type { Scope } from '../adapters/adapter.ts'
-import type { Bus, RequestInfo } from '../bus/bus.ts'
+import type { Bus, Call, Outcome, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
@@ -25,8 +26,13 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
-import { proxyOf } from './proxies.ts'
+import { type CallFunction, cageProxy, cagesProxy, moduleProxy, proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
+import type { Saga, Sagas } from './saga/contract.ts'
+import { sagaOf } from './saga/ids.ts'
+import { nextKey } from './saga/keys.ts'
+import { SagaRun } from './saga/run.ts'
+import { sagasOf } from './saga/signals.ts'
 import { ModuleState } from './state.ts'
 import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 import type { Coordinator } from './transaction/coordinator.ts'
@@ -45,11 +51,18 @@ export interface ContextSource {
   readonly coordinator: Coordinator
 }
 
+/** The call that a context is of, and the version of the module that runs it. */
+export interface Running {
+  readonly call: Pick<Call, 'args'>
+  readonly version: { readonly hash: string } | undefined
+}
+
 export class CallContext implements Context {
   readonly deadline: number
   readonly #source: ContextSource
   readonly #method: string
   readonly #request: RequestInfo
+  readonly #running: Running | undefined
   #controller: AbortController | undefined
   #ended: CageError | undefined
   #calls: Calls | undefined
@@ -57,15 +70,17 @@ export class CallContext implements Context {
   #state: State | undefined
   #scope: Scope | undefined
   #listeners: ReadonlySet<(why: CageError) => void> = NOBODY
+  #saga: SagaRun | undefined
   #stops: (() => void)[] | undefined
   #closed = false
   #hasCalled = false
 
-  constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number) {
+  constructor(source: ContextSource, method: string, request: RequestInfo, deadline: number, running?: Running) {
     this.#source = source
     this.#method = method
     this.#request = request
     this.deadline = deadline
+    this.#running = running
   }
 
   get self(): Context['self'] {
@@ -136,6 +151,15 @@ export class CallContext implements Context {
 
   get queues(): Queues {
     return this.#source.bus.queues
+  }
+
+  get saga(): Saga {
+    this.#saga ??= this.#newSaga()
+    return this.#saga
+  }
+
+  get sagas(): Sagas {
+    return sagasOf(this.#source.bus, () => this.deadline)
   }
 
   get state(): State {
@@ -219,6 +243,36 @@ export class CallContext implements Context {
     }
   }
 
+  /** The call works for a saga. */
+  get isSaga(): boolean {
+    return this.#saga !== undefined
+  }
+
+  /** See `SagaRun.begin`. */
+  async beginSaga(): Promise<void> {
+    this.#saga ??= this.#newSaga()
+    await this.#saga.begin()
+  }
+
+  /** See `SagaRun.conclude`. */
+  async concludeSaga(outcome: Outcome): Promise<Outcome> {
+    return this.#saga ? await this.#saga.conclude(outcome) : outcome
+  }
+
+  #newSaga(): SagaRun {
+    const { bus, cage, module } = this.#source
+    const { queued, key: _key, ...request } = this.#request
+    if (!queued || !this.#running)
+      throw new CageError(
+        'INVALID_ARGUMENT',
+        `${cage}.${module}.${this.#method} has no saga: only queued calls have, ctx.queue(...) makes one`,
+      )
+    const { call, version } = this.#running
+    const { signal, log, deadline } = this
+    const beginning = { module, method: this.#method, version: version?.hash ?? '', args: call.args, queue: queued.queue, request }
+    return new SagaRun({ bus, cage, queued, call: beginning, deadline, signal, log })
+  }
+
   #makeState(): State {
     const { bus, cage, module } = this.#source
     return new ModuleState(bus.state(cage, module), {
@@ -242,17 +296,22 @@ export class CallContext implements Context {
 
   /** An id inside a queued call is a name within it: the step runs once, however often the call does. */
   #enqueuer(queue: string, { id, ...options }: QueueOptions): CallFunction {
-    const parent = this.#request.queued?.id
-    const name = id === undefined || parent === undefined ? id : `${parent}/${id}`
+    const { queued } = this.#request
+    const name = id === undefined || queued === undefined ? id : `${sagaOf(queued.id)}/${id}`
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
       return this.#source.bus.enqueue(queue, cage, module, method, args, {
         ...options,
-        id: name,
+        id: name ?? this.#keyOfStep(),
         request: this.#request,
         deadline: this.deadline,
       })
     }
+  }
+
+  /** The key of a call that a step of the saga makes. */
+  #keyOfStep(): string | undefined {
+    return this.#saga === undefined ? undefined : nextKey()
   }
 
   #caller({ timeoutMs, parameters, log }: WithOptions): CallFunction {
@@ -264,27 +323,9 @@ export class CallContext implements Context {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true
       const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
-      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this })
+      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
     }
   }
 }
 
 const NOBODY: ReadonlySet<(why: CageError) => void> = new Set()
-
-type CallFunction = (cage: string, module: string, method: string, args: unknown[]) => Promise<unknown>
-
-function cagesProxy(call: CallFunction): Record<string, Record<string, UntypedModule>> {
-  return proxyOf((cage) => cageProxy(cage, call))
-}
-
-function cageProxy(cage: string, call: CallFunction): Record<string, UntypedModule> {
-  return proxyOf((module) => moduleProxy(cage, module, call))
-}
-
-function moduleProxy(cage: string, module: string, call: CallFunction): UntypedModule {
-  return proxyOf(
-    (method) =>
-      (...args: unknown[]) =>
-        call(cage, module, method, args),
-  )
-}

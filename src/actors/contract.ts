@@ -7,6 +7,7 @@ import type { CacheCall } from '../adapters/pool/contract.ts'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
+import type { Saga, Sagas } from './saga/contract.ts'
 import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 
 /** cage → module → `typeof import(...)`: filled by the generated `cages/index.ts`. */
@@ -186,6 +187,9 @@ export interface Context extends Calls {
   /** Durable calls: `await ctx.queue('retry', { id }).cages.mail.sender.send(letter)` resolves to the call's id once the server has it. */
   queue(name: string, options?: QueueOptions): QueuedCalls
   readonly queues: Queues
+  /** Of a queued call: its steps, journaled. INVALID_ARGUMENT in any other. */
+  readonly saga: Saga
+  readonly sagas: Sagas
   readonly state: State
   /** The cage's resources, each call on a connection of its own: `await ctx.resources.ledger.execute('select 1')`. */
   readonly resources: { readonly [R in keyof CageResources]: CageResources[R] }

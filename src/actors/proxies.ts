@@ -1,4 +1,5 @@
 /** Proxies: objects that have whatever name is asked for, made at the first use of it. */
+import type { UntypedModule } from './contract.ts'
 
 /** A promise's `then` and a serialiser's `toJSON` must not look like names. */
 const NOT_A_NAME = new Set<string | symbol>(['then', 'toJSON', 'constructor', 'prototype'])
@@ -13,4 +14,24 @@ export function proxyOf<T extends object>(make: (name: string) => unknown): T {
       return known.get(name)
     },
   })
+}
+
+/** Makes a call. */
+export type CallFunction = (cage: string, module: string, method: string, args: unknown[]) => Promise<unknown>
+
+/** Cages whose modules' methods make calls. */
+export function cagesProxy(call: CallFunction): Record<string, Record<string, UntypedModule>> {
+  return proxyOf((cage) => cageProxy(cage, call))
+}
+
+export function cageProxy(cage: string, call: CallFunction): Record<string, UntypedModule> {
+  return proxyOf((module) => moduleProxy(cage, module, call))
+}
+
+export function moduleProxy(cage: string, module: string, call: CallFunction): UntypedModule {
+  return proxyOf(
+    (method) =>
+      (...args: unknown[]) =>
+        call(cage, module, method, args),
+  )
 }

@@ -81,7 +81,15 @@ export class QueueDispatch implements CallHandler {
     this.#forwarded.set(call, controller)
     const { module, method, args, deadline, request } = call
     try {
-      return { ok: true, result: await this.#bus.call(this.#cage, module, method, args, { deadline, request, signal: controller.signal }) }
+      return {
+        ok: true,
+        result: await this.#bus.call(this.#cage, module, method, args, {
+          deadline,
+          request,
+          queued: request.queued,
+          signal: controller.signal,
+        }),
+      }
     } catch (error) {
       return { ok: false, error: toCageError(controller.signal.aborted ? controller.signal.reason : error) }
     } finally {

@@ -2,6 +2,8 @@
  * One version of a module: what its file exports, checked.
  * A function is a method; `start`, `stop`, `options` and `schemas` are the runtime's; what begins with `_` is private.
  */
+import { createHash } from 'node:crypto'
+import type { Compiled } from '../compile.ts'
 import { CageError } from '../errors.ts'
 import { didYouMean, isMethodName } from '../names.ts'
 import type { Context, ModuleOptions, ModuleSchemas } from './contract.ts'
@@ -11,6 +13,8 @@ export type Method = (ctx: Context, ...args: unknown[]) => unknown
 export interface Version {
   /** 1, 2, 3 ... of this module in this worker. */
   readonly number: number
+  /** Of its compiled source: the same wherever it is the same. */
+  readonly hash: string
   /** Methods by name; a Map, so that no subject reaches `constructor`. */
   readonly methods: ReadonlyMap<string, Method>
   readonly schemas: ModuleSchemas
@@ -30,7 +34,11 @@ export interface Version {
 const OPTIONS = { concurrency: 'number', maxQueued: 'number', timeoutMs: 'number', isolate: 'boolean' } as const
 
 /** Checks the exports of an evaluated file; throws INVALID_ARGUMENT. */
-export function makeVersion(number: number, exports: Record<string, unknown>, inputs: readonly string[]): Version {
+export function makeVersion(
+  number: number,
+  exports: Record<string, unknown>,
+  { code, inputs }: Pick<Compiled, 'code' | 'inputs'>,
+): Version {
   const methods = new Map<string, Method>()
   for (const [name, value] of Object.entries(exports)) {
     if (typeof value !== 'function' || name.startsWith('_') || name === 'start' || name === 'stop' || isClass(value)) continue
@@ -40,6 +48,7 @@ export function makeVersion(number: number, exports: Record<string, unknown>, in
   const start = optionalFunction(exports, 'start')
   return {
     number,
+    hash: createHash('sha256').update(code).digest('hex').slice(0, 12),
     methods,
     schemas: checkSchemas(exports.schemas, methods),
     options: checkOptions(exports.options),

@@ -17,7 +17,7 @@ export interface RequestInfo {
   parameters?: Readonly<Record<string, unknown>> | undefined
   /** Its methods log at least at this level, whatever their nodes' level is. */
   log?: LogLevel | undefined
-  /** Of a queued call; it does not travel along. */
+  /** Of a queued call; it does not travel along, but to the worker that its module has of its own. */
   queued?: QueuedInfo | undefined
   /** Of a call with a key; it does not travel along. */
   key?: string | undefined
@@ -29,6 +29,8 @@ export interface QueuedInfo {
   readonly id: string
   /** From 1. */
   readonly attempt: number
+  /** There is no further one if this one fails. */
+  readonly last: boolean
 }
 
 /** A call that has arrived. */
@@ -68,6 +70,8 @@ export interface CallOptions {
   signal?: AbortSignal
   /** Text of 1 to 256 bytes. All calls of a cage with one key are run once: the others are answered with the result of that. */
   key?: string | undefined
+  /** The call is a queued one, handed on to the worker of its module. */
+  queued?: QueuedInfo | undefined
   /** The key of a call that this one, which has a key of its own, undoes: it is not run if that never was, and that is never run after it. */
   cancels?: string | undefined
 }

@@ -76,7 +76,7 @@ export class Caller {
       let slot: Slot
       try {
         this.#check(subject)
-        const data = encodeEnvelope(args, timeoutMs, options.request, keysOf(options))
+        const data = encodeEnvelope(args, timeoutMs, options.request, extrasOf(options))
         checkSize(this.#nc, `the arguments of ${subject}`, data)
         slot = this.#take(waiting)
         this.#outbox.publish(subject, data, slot.reply)
@@ -116,7 +116,7 @@ export class Caller {
   post(cage: string, module: string, method: string, args: unknown[], options: CallOptions): void {
     const subject = callSubject(cage, module, method)
     this.#check(subject)
-    const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request, keysOf(options))
+    const data = encodeEnvelope(args, Math.max(1, options.deadline - Date.now()), options.request, extrasOf(options))
     checkSize(this.#nc, `the arguments of ${subject}`, data)
     this.#outbox.publish(subject, data)
   }
@@ -214,8 +214,9 @@ export function checkSize(nc: NatsConnection, what: string, data: Uint8Array, he
   if (bytes > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${what} take ${bytes} bytes, the bus carries ${limit}`)
 }
 
-/** What a call with a key has besides. */
-function keysOf({ key, cancels }: CallOptions): object | undefined {
+/** What a call with a key has besides, or a queued one that is handed on. */
+function extrasOf({ key, cancels, queued }: CallOptions): object | undefined {
+  if (queued !== undefined) return { handedOn: queued }
   if (key === undefined) return undefined
   return cancels === undefined ? { once: key } : { once: key, cancels }
 }

@@ -8,7 +8,7 @@ import { type Msg, type MsgHdrs, MsgHdrsImpl, type NatsConnection } from 'nats'
 import { Bag, type Bagged } from '../bag.ts'
 import { CageError, toCageError } from '../errors.ts'
 import { isLogLevel } from '../levels.ts'
-import type { Call, CallHandler, Outcome, RequestInfo, Subscription } from './bus.ts'
+import type { Call, CallHandler, Outcome, QueuedInfo, RequestInfo, Subscription } from './bus.ts'
 import { checkSize } from './caller.ts'
 import type { Outbox } from './outbox.ts'
 import { methodOf, moduleSubjects } from './subjects.ts'
@@ -132,13 +132,14 @@ function readQuestion(call: ArrivedCall, msg: Msg): void {
   call.args = question.args
   const headers = question.request ? undefined : readHeaders(msg)
   call.request = question.request ?? readRequest(headers)
-  if (typeof question.queued === 'object' && question.queued !== null) readKeys(call, question.queued)
+  if (typeof question.queued === 'object' && question.queued !== null) readExtras(call, question.queued)
   else if (headers) call.key = headers.get('Idempotency-Key') || undefined
   const timeoutMs = question.timeoutMs ?? readTimeout(headers)
   if (timeoutMs !== undefined) call.deadline = Date.now() + timeoutMs
 }
 
-function readKeys(call: ArrivedCall, { once, cancels }: { once?: unknown; cancels?: unknown }): void {
+function readExtras(call: ArrivedCall, { once, cancels, handedOn }: { once?: unknown; cancels?: unknown; handedOn?: unknown }): void {
+  if (handedOn !== undefined) call.request.queued = handedOn as QueuedInfo // only our own nodes write it
   if (typeof once !== 'string') return
   call.key = once
   if (typeof cancels === 'string') call.cancels = cancels

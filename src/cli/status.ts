@@ -1,4 +1,4 @@
-/** `menagerie queue status` and `cancel`: one queued call, by its id. */
+/** `menagerie queue status`, `cancel` and `hasten`: one queued call, by its id. */
 import type { CallStatus } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
 import { toJson } from '../json.ts'
@@ -45,7 +45,25 @@ const cancel = command({
     }),
 })
 
-export const STATUS_COMMANDS: Command[] = [status, cancel]
+const hasten = command({
+  name: 'queue hasten',
+  summary: 'brings a delayed call forward: it is run as soon as its turn comes',
+  words: { id: ID, ...BUS_WORDS },
+  examples: ['queue hasten order-42'],
+  run: (values) =>
+    withQueues('queue hasten', values, async ({ queues }) => {
+      const { id, json } = values
+      if (!(await queues.hasten(id))) {
+        const call = await queues.status(id)
+        throw call ? new CageError('CONFLICT', `call ${id} is ${call.state}, not delayed`) : unknown(id)
+      }
+      if (json) printJson({ id, hastened: true })
+      else print(`call ${id} is brought forward`)
+      return 0
+    }),
+})
+
+export const STATUS_COMMANDS: Command[] = [status, cancel, hasten]
 
 function showCall(call: CallStatus): void {
   const { id, queue, target, state, attempts, crashes, enqueuedAt, changedAt, dueAt, expiresAt, error, failures = [] } = call

@@ -54,9 +54,14 @@ export function readPrefix(text: string): string {
 
 /** A list of arguments; any other JSON value is one argument. */
 export function readArguments(text: string): unknown[] {
+  const value = readJson(text)
+  return Array.isArray(value) ? value : [value]
+}
+
+/** Any JSON value. */
+export function readJson(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) ? value : [value]
+    return JSON.parse(text)
   } catch {
     throw new Error(`not JSON; text needs its quotes: '"World"'`)
   }

@@ -16,11 +16,17 @@ import type {
   QueueSummary,
 } from './contract.ts'
 import type { Control } from './control.ts'
+import { callOf } from './dead.ts'
 import type { Leadership } from './leadership.ts'
 import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
 import { countOf, Letters } from './letters.ts'
-import { decodeCall, idOf, placeOf, STREAMS, streamOf } from './message.ts'
+import { decodeCall, encodeCall, filterOf, idOf, messageId, placeOf, STREAMS, streamOf, subjectOf } from './message.ts'
 import { isShared, type Streams } from './streams.ts'
+
+const WRITE_MS = 10_000
+
+/** Messages of a subject that one call is looked for among. */
+const LOOKED_THROUGH = 2_000
 
 export class Admin implements QueueAdmin {
   readonly #js: JetStream
@@ -123,6 +129,38 @@ export class Admin implements QueueAdmin {
     return true
   }
 
+  async hasten(id: string): Promise<boolean> {
+    const record = await this.#ledger.get(id)
+    if (record?.state !== 'delayed' || record.seq === ANY_SEQ) return false
+    const message = await this.#js.get(STREAMS.delayed, { seq: record.seq })
+    if (message && idIn(message, true) === id) {
+      const call = callOf(message)
+      const next = { ...call, id, moves: call.moves + 1, dueAt: undefined, enqueuedAt: call.enqueuedAt ?? message.time }
+      const options = { msgId: messageId(id, next.moves), deadline: Date.now() + WRITE_MS } // the mover's own: one of the two is stored
+      await this.#streams.queue(next.queue)
+      await this.#js.publish(subjectOf('queue', next), encodeCall(next), options)
+      await this.#js.delete(STREAMS.delayed, record.seq)
+      return true
+    }
+    const inPlace = await this.#js.get(streamOf(record.queue), { seq: record.seq })
+    if (!inPlace || idIn(inPlace, false) !== id) return false
+    const [cage = ''] = record.target.split('.')
+    this.#js.post(cancelSubject(cage), `hasten ${id}`)
+    return true
+  }
+
+  async isPresent(id: string): Promise<boolean> {
+    const record = (await this.#ledger.get(id)) ?? (await this.#find(id))
+    if (!record || record.state === 'done' || record.state === 'dead' || record.state === 'cancelled') return false
+    const { queue, target, seq } = record
+    for (const stream of seq === ANY_SEQ ? [] : [streamOf(queue), STREAMS.delayed]) {
+      const message = await this.#js.get(stream, { seq })
+      if (message && idIn(message, stream === STREAMS.delayed) === id) return true
+    }
+    const subject = `queue.${queue}.${target}` // it may have been moved there, and the record not told
+    return (await this.#waits(id, queue, subject)) || (await this.#waits(id, queue, `${subject}.high`))
+  }
+
   dead(filter: DeadFilter = {}): AsyncGenerator<DeadLetter> {
     return this.#letters.list(filter)
   }
@@ -184,6 +222,18 @@ export class Admin implements QueueAdmin {
     if (!place) return undefined
     const message = await this.#js.get(place.delayed ? STREAMS.delayed : streamOf(place.queue), { seq: place.seq })
     return message && this.#fromMessage(id, message, place.delayed)
+  }
+
+  /** Whether a call is among those of a subject. More than `LOOKED_THROUGH` are not looked through: then it may be. */
+  async #waits(id: string, queue: string, subject: string): Promise<boolean> {
+    let seq = 1
+    for (let n = 0; n < LOOKED_THROUGH; n++) {
+      const message = await this.#js.get(streamOf(queue), { seq, next_by_subj: subject })
+      if (!message) return false
+      if (idIn(message, false) === id) return true
+      seq = message.seq + 1
+    }
+    return true
   }
 
   /** The ledger is not told of everything: a delayed call whose time has come waits in its queue, and one that was handed out runs. */

@@ -141,15 +141,18 @@ export interface Orders {
   cancel(id: string): void
   /** The queue's waiting calls are deleted. */
   purge?(queue: string): void
+  /** The call need not wait any longer. */
+  hasten?(id: string): void
 }
 
-/** Hears what is said: `call <id>` and `purge <queue>`. */
+/** Hears what is said: `call <id>`, `purge <queue>` and `hasten <id>`. */
 export function followOrders(nc: QueueDeps['nc'], cage: string, orders: Orders): Subscription {
   return nc.subscribe(cancelSubject(cage), {
     callback: (error, msg) => {
-      const [, word, name = ''] = error ? [] : (/^(call|purge) (.+)$/.exec(msg.string()) ?? [])
+      const [, word, name = ''] = error ? [] : (/^(call|purge|hasten) (.+)$/.exec(msg.string()) ?? [])
       if (word === 'call') orders.cancel(name)
       if (word === 'purge') orders.purge?.(name)
+      if (word === 'hasten') orders.hasten?.(name)
     },
   })
 }

@@ -205,6 +205,10 @@ export interface QueueAdmin {
   status(id: string): Promise<CallStatus | undefined>
   /** Cancels a call: one that waits never runs, one that runs has its signal fired. False if there is nothing left to cancel. */
   cancel(id: string): Promise<boolean>
+  /** Brings a delayed call forward: it is run as soon as its turn comes. False if it is not delayed. */
+  hasten(id: string): Promise<boolean>
+  /** Whether a message stands for a call: it waits, is delayed or runs. One that was purged is not there, whatever its status says. */
+  isPresent(id: string): Promise<boolean>
   /** Dead letters, oldest first. */
   dead(filter?: DeadFilter): AsyncIterable<DeadLetter>
   /** How many dead letters there are of a queue and a target. */

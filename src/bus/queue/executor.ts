@@ -171,7 +171,7 @@ export class Executor {
 
   #handle(taken: Taken, settle: (outcome: Outcome) => void): void {
     const { handler, held, policy } = this.#options
-    const arrived = arrivedCall(taken, policy().timeoutMs, Date.now())
+    const arrived = arrivedCall(taken, policy(), Date.now())
     taken.running = arrived
     this.#running.add(taken)
     held.begin(taken.row)
@@ -190,6 +190,10 @@ export class Executor {
     if (end.kind === 'done') {
       if (record) await this.#note(taken, 'done', { result: end.result })
       return this.#settle(taken)
+    }
+    if (end.kind === 'left') {
+      log.warn(about, 'a run was replaced by another one of its call, which is left to that')
+      return this.#unsettled()
     }
     if (end.kind === 'cancelled') {
       await this.#note(taken, 'cancelled', {})

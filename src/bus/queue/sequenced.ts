@@ -80,7 +80,11 @@ export class SequencedConsumer implements Consumer {
   async start(): Promise<void> {
     const { nc, streams, control } = this.#deps
     await streams.queue(this.#queue, this.#policy().maxBytes)
-    this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#cancel(id), purge: (queue) => this.#purge(queue) })
+    this.#subscription = followOrders(nc, this.#cage, {
+      cancel: (id) => this.#cancel(id),
+      purge: (queue) => this.#purge(queue),
+      hasten: (id) => this.#hasten(id),
+    })
     this.#unlisten = control.onChange(() => this.#reconsider())
     await this.#tryToLead()
   }
@@ -168,6 +172,11 @@ export class SequencedConsumer implements Consumer {
 
   #cancel(id: string): void {
     this.#executor.cancel(id)
+    this.#hasten(id)
+  }
+
+  /** Nothing keeps the call, or what is left of it, from its turn. */
+  #hasten(id: string): void {
     for (const item of this.#taken.values()) if (item.id === id && !item.running) this.#lanes.release(item.lane)
     this.#pump()
   }

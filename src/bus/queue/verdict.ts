@@ -4,6 +4,7 @@
  * V2. A call that has crashed its worker twice is not run a third time; one whose process ended in each of `MAX_RERUNS` runs is not run again.
  *     The end of a worker that somebody else is to blame for does not count. What may be to blame runs alone next time (solo.ts).
  * V3. What is left of a call that has gone on elsewhere (moved, done, cancelled) is dropped.
+ * V4. A run that another run of the same call has replaced settles nothing: the other one does.
  */
 import { CageError } from '../../errors.ts'
 import type { Outcome } from '../bus.ts'
@@ -16,6 +17,7 @@ export type Verdict =
   | { kind: 'again'; delayMs: number; error: CageError; counts: boolean }
   | { kind: 'dead'; error: CageError }
   | { kind: 'cancelled' }
+  | { kind: 'left' }
 
 export type Admission = { kind: 'run' } | { kind: 'alone' } | { kind: 'drop' } | { kind: 'dead'; error: CageError }
 
@@ -44,8 +46,8 @@ export function isStale(call: QueuedCall, seq: number, { state, moves, seq: curr
   return moves === call.moves && current !== seq && current !== ANY_SEQ
 }
 
-/** Outcomes that are no failed attempts: the method put itself off, was not begun, or its worker ended (V1). */
-const NO_ATTEMPT: ReadonlySet<string> = new Set(['SNOOZED', 'OVERLOADED', 'CRASHED'])
+/** Outcomes that are no failed attempts: the method put itself off, was not begun, is the wrong one, or its worker ended (V1). */
+const NO_ATTEMPT: ReadonlySet<string> = new Set(['SNOOZED', 'OVERLOADED', 'CRASHED', 'SAGA_MISMATCH'])
 
 /** What follows from the outcome of a run. `crashes` counts those before it; `random` is from 0 to 1. */
 export function verdict(
@@ -59,6 +61,7 @@ export function verdict(
 ): Verdict {
   if (outcome.ok) return { kind: 'done', result: outcome.result }
   const { error } = outcome
+  if (error.code === 'SUPERSEDED') return { kind: 'left' } // V4
   const counts = !NO_ATTEMPT.has(error.code)
   const attempts = call.attempts + (counts ? 1 : 0)
   if (error.code === 'CRASHED' && crashes + 1 >= MAX_CRASHES) return { kind: 'dead', error }

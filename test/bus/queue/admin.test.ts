@@ -96,6 +96,55 @@ test('admin: what is cancelled takes no other call with it', async (t) => {
   assert.equal(state.messages, 0)
 })
 
+test('admin: a delayed call that is brought forward is run at once, and once', async (t) => {
+  const runs: unknown[] = []
+  const id = await enqueue('hasten', [7], { id: 'hasten-1', delayMs: 600_000 })
+  assert.equal(await bus.queues.hasten('no-such-call'), false)
+  assert.deepEqual([await bus.queues.hasten(id), await bus.queues.hasten(id)], [true, false])
+  const waiting = await enqueue('hasten', [8], { id: 'hasten-2' })
+  assert.equal(await bus.queues.hasten(waiting), false, 'it waits for nothing but its turn')
+  await consume(t, 'hasten', ({ args }) => {
+    runs.push(...args)
+    return { ok: true, result: undefined }
+  })
+  for (const one of [id, waiting]) await eventually('it is done', async () => (await bus.queues.status(one))?.state === 'done')
+  assert.deepEqual(runs.sort(), [7, 8])
+})
+
+test('admin: a failed call of an ordered queue that is brought forward is tried again at once, and in its order', async (t) => {
+  const runs: unknown[] = []
+  await enqueue('hasten-ordered', [1], { id: 'ordered-1' })
+  await enqueue('hasten-ordered', [2], { id: 'ordered-2' })
+  const run = ({ args, request }: Call): Outcome => {
+    runs.push(...args)
+    if (request.queued?.attempt === 1 && args[0] === 1) return { ok: false, error: new CageError('LATER', 'no', { retryAfterMs: 600_000 }) }
+    return { ok: true, result: undefined }
+  }
+  await consume(t, 'hasten-ordered', run, { ordered: 'cage', expiresMs: 6_000_000 })
+  await eventually('it is put off', async () => (await bus.queues.status('ordered-1'))?.state === 'delayed')
+  assert.equal(await bus.queues.hasten('ordered-1'), true)
+  await eventually('both are done', async () => (await bus.queues.status('ordered-2'))?.state === 'done')
+  assert.deepEqual(runs, [1, 1, 2])
+})
+
+test('admin: a call is present for as long as a message stands for it, wherever that is', async (t) => {
+  const isPresent = (id: string): Promise<boolean> => bus.queues.isPresent(id)
+  const plain = await enqueue('present', [])
+  const named = await enqueue('present', [], { id: 'present-1' })
+  const delayed = await enqueue('present', [], { id: 'present-2', delayMs: 600_000 })
+  const moved = await enqueue('present', [], { id: 'present-3', delayMs: 600_000 })
+  await bus.queues.hasten(moved)
+  assert.deepEqual(await Promise.all([plain, named, delayed, moved, 'nobody'].map(isPresent)), [true, true, true, true, false])
+  await bus.queues.cancel(named)
+  assert.equal(await isPresent(named), false)
+  await bus.queues.purge('present')
+  assert.deepEqual(await Promise.all([plain, delayed, moved].map(isPresent)), [false, false, false])
+  const dead = await enqueue('present', [], { id: 'present-4' })
+  await consume(t, 'present', () => NO('REFUSED'))
+  await eventually('it is dead', async () => (await bus.queues.status(dead))?.state === 'dead')
+  assert.equal(await isPresent(dead), false)
+})
+
 test('admin: dead letters are found by queue, target, error and time, oldest first', async (t) => {
   await consume(t, 'sorted', ({ args: [code] }) => NO(String(code)))
   const found = async (filter: object): Promise<unknown[]> => {

@@ -21,7 +21,7 @@ test('queue: a call is run once, and its id names its place', async (t) => {
   const worker = await work(t, bus, queue, policy(), () => 'done')
   const id = await put(bus, queue, 'run', [1, new Date(0)])
   const call = await worker.ran(1)
-  assert.deepEqual([id, call.args, call.request.queued], [`${queue}:1`, [1, new Date(0)], { queue, id, attempt: 1 }])
+  assert.deepEqual([id, call.args, call.request.queued], [`${queue}:1`, [1, new Date(0)], { queue, id, attempt: 1, last: false }])
   await eventually('the call is gone', async () => (await bus.queues.status(id)) === undefined)
   assert.equal(worker.runs.length, 1)
 })

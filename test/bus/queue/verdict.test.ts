@@ -90,6 +90,12 @@ test('verdict: a snooze and a refusal by a full mailbox are no attempts, however
   }
 })
 
+test('verdict: a run that another one has replaced settles nothing, and code that does not match its saga is no attempt', () => {
+  assert.deepEqual(failed(new CageError('SUPERSEDED', 'by another run')), { kind: 'left' })
+  const again = failed(new CageError('SAGA_MISMATCH', 'old code'), { attempts: 5 }, { ...POLICY, maxAttempts: 6 })
+  assert.deepEqual([again.kind, again.kind === 'again' && again.counts], ['again', false])
+})
+
 test('verdict: a call that would be expired at its next attempt is dead now', () => {
   const decided = verdict({ ok: false, error: new CageError('INTERNAL', 'no') }, call(), 0, NOW + 900, POLICY, NOW, 1)
   assert.equal(decided.kind, 'dead')

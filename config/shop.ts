@@ -1,0 +1,5 @@
+import { defineCage } from 'menagerie'
+
+export default defineCage({
+  queues: { orders: { maxAttempts: 5 } },
+})
