@@ -20,7 +20,7 @@ import { callOf } from './dead.ts'
 import type { Leadership } from './leadership.ts'
 import { ANY_SEQ, type CallRecord, type Ledger } from './ledger.ts'
 import { countOf, Letters } from './letters.ts'
-import { decodeCall, encodeCall, filterOf, idOf, messageId, placeOf, STREAMS, streamOf, subjectOf } from './message.ts'
+import { decodeCall, encodeCall, idOf, messageId, placeOf, STREAMS, streamOf, subjectOf } from './message.ts'
 import { isShared, type Streams } from './streams.ts'
 
 const WRITE_MS = 10_000
