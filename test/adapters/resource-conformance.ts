@@ -341,7 +341,13 @@ function bench(owner: Owner, { adapter, options: written }: ResourceProtocol): B
       return { ...resource, connect }
     },
   }
-  const resources = new Resources({ cage: 'conformance', log, drivers: new Map([[adapter.kind, driver]]), openPool, openCache })
+  const resources = new Resources({
+    cage: 'conformance',
+    log,
+    drivers: new Map([[adapter.kind, driver]]),
+    openPool,
+    openCache: async (...words) => openCache(...words),
+  })
   atEnd(owner, () => resources.stop())
   return {
     resources,
