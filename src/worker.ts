@@ -8,7 +8,6 @@ import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
 import { DRIVERS } from './adapters/drivers.ts'
-import { openCache } from './adapters/pool/cache.ts'
 import { openPool } from './adapters/pool/pool.ts'
 import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
@@ -52,7 +51,7 @@ try {
       log,
       drivers: DRIVERS,
       openPool,
-      openCache,
+      openCache: async (...words) => (await import('./adapters/pool/cache.ts')).openCache(...words),
       door,
       markOf: (module, method) => heartbeat.markOf(module, method),
       enter: (mark) => heartbeat.enter(mark),

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path'
 import type { Driver, InterfaceHost, Listener } from '../adapters/adapter.ts'
-import type { CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
+import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
@@ -20,7 +20,7 @@ import type { ModuleOptions } from './contract.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
-import { Resources } from './resources.ts'
+import { type OpenCache, Resources } from './resources.ts'
 import { Recovery as SagaRecovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
@@ -43,7 +43,7 @@ export interface CageHost {
   /** Makes the pool of a resource. */
   readonly openPool: (source: PoolSource) => Pool
   /** Makes the cache of what is read from one. */
-  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
+  readonly openCache: OpenCache
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string

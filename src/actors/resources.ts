@@ -10,18 +10,21 @@ import type { Log } from '../log.ts'
 import { didYouMean } from '../names.ts'
 import type { ResourceSettings } from '../settings.ts'
 
+/** Makes the cache of what is read from a resource; what it is made with is loaded then. */
+export type OpenCache = (name: string, settings: CacheSettings) => Promise<ReadCache>
+
 /** What resources are made of. */
 export interface ResourcesSource {
   readonly cage: string
   readonly log: Log
   readonly drivers: ReadonlyMap<string, Driver>
   readonly openPool: (source: PoolSource) => Pool
-  readonly openCache: (name: string, settings: CacheSettings) => ReadCache
+  readonly openCache: OpenCache
 }
 
 interface Configured {
   pool: Pool
-  cache: ReadCache | undefined
+  cache: Promise<ReadCache> | undefined
   settings: ResourceSettings
 }
 
@@ -55,7 +58,7 @@ export class Resources {
   }
 
   /** What was read from it, if that is configured. */
-  cache(name: string): ReadCache | undefined {
+  cache(name: string): Promise<ReadCache> | undefined {
     return this.#known.get(name)?.cache
   }
 
@@ -76,7 +79,7 @@ export class Resources {
     const execute = (): Promise<unknown> => pool.use(scope, (lease) => lease.connection.call(method, args, lease.scope))
     const { cache, settings } = this.#known.get(name) ?? {}
     const how = cached ?? (settings?.cache?.always ? {} : false)
-    return await (cache && how ? cache.use(method, args, how, scope, execute) : execute())
+    return await (cache !== undefined && how ? (await cache).use(method, args, how, scope, execute) : execute())
   }
 
   async stop(): Promise<void> {

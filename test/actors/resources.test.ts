@@ -19,7 +19,7 @@ function settings(kind: string, options: unknown = {}, pool: object = {}): Resou
 }
 
 function resources(drivers: ReadonlyMap<string, Driver> = DRIVERS): Resources {
-  return new Resources({ cage: 'shop', log: recordingLog().log, drivers, openPool, openCache })
+  return new Resources({ cage: 'shop', log: recordingLog().log, drivers, openPool, openCache: async (...words) => openCache(...words) })
 }
 
 test('resources: a call goes through the pool of its resource; an unknown name is told with the nearest', async () => {
@@ -88,4 +88,22 @@ test('resources: a changed configuration serves new work at once, and the old po
   await assert.rejects(known.call('other', 'quick', [], scope()), (error: CageError) => error.code === 'INVALID_ARGUMENT')
   await known.stop()
   assert.equal(closed.at(-1), 'resource new')
+})
+
+test('resources: calls are kept where the resource has a cache and the call asks for it, or where all are', async () => {
+  const known = resources()
+  const cache = RESOURCE_SCHEMAS.cache.parse({})
+  await known.configure({
+    none: settings('void'),
+    some: { ...settings('void'), cache },
+    all: { ...settings('void'), cache: { ...cache, always: true } },
+  })
+  const kept = async (name: string): Promise<number | undefined> => (await known.cache(name))?.stats().kept
+  for (const name of known.names()) {
+    await known.call(name, 'x', [1], scope())
+    await known.call(name, 'x', [2], scope(), {})
+    await known.call(name, 'x', [3], scope(), false)
+  }
+  assert.deepEqual([await kept('none'), await kept('some'), await kept('all')], [undefined, 1, 2])
+  await known.stop()
 })

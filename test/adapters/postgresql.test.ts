@@ -258,15 +258,15 @@ test('postgresql: a statement that is late, or that nobody wants, is cancelled a
   const connection = await connect(t, server, { applicationName: 'cancelled' })
   const running = async (): Promise<boolean> =>
     (await outside.query(`select 1 from pg_stat_activity where application_name = 'cancelled' and state = 'active'`)).rowCount === 1
-  const late = connection.call('execute', ['select pg_sleep(60)'], scope(300))
+  const late = rejects(connection.call('execute', ['select pg_sleep(60)'], scope(1_500)), 'DEADLINE_EXCEEDED')
   await eventually('it runs', running)
-  await rejects(late, 'DEADLINE_EXCEEDED')
+  await late
   assert.equal(await running(), false, 'when it rejects, the server has stopped')
   const gone = new AbortController()
-  const unwanted = connection.call('execute', ['select pg_sleep(60)'], scope(20_000, gone.signal))
+  const unwanted = rejects(connection.call('execute', ['select pg_sleep(60)'], scope(20_000, gone.signal)), 'CANCELLED')
   await eventually('it runs', running)
   gone.abort()
-  await rejects(unwanted, 'CANCELLED')
+  await unwanted
   assert.equal(await running(), false)
   assert.deepEqual(await connection.call('execute', ['select 1 as n'], scope()), [{ n: 1 }])
   assert.equal(connection.broken, false)
@@ -353,10 +353,60 @@ test('postgresql: a transaction whose owner does nothing more ends at the server
 
 test('postgresql: a session that is ended from outside rejects its statement and harms nobody', async (t) => {
   const connection = await connect(t, server, { applicationName: 'ended' })
-  const running = connection.call('execute', ['select pg_sleep(60)'], scope())
+  const running = rejects(connection.call('execute', ['select pg_sleep(60)'], scope()), 'UNAVAILABLE')
   const end = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ended' and state = 'active'`
   await eventually('it runs', async () => (await outside.query(end)).rowCount === 1)
-  await rejects(running, 'UNAVAILABLE')
+  await running
   assert.equal(connection.broken, true)
   await within('it can be closed', connection.close())
+})
+
+test('postgresql: twenty statements at once on one scope, and a session’s own settings', async (t) => {
+  const warnings: Error[] = []
+  const note = (warning: Error): void => void warnings.push(warning)
+  process.on('warning', note)
+  atEnd(t, () => void process.off('warning', note))
+  const db = methods(await connect(t, server, { settings: { search_path: 'some, other', statement_timeout: 200 } }))
+  assert.deepEqual(await db.execute('show search_path'), [{ search_path: 'some, other' }])
+  await rejects(db.execute('select pg_sleep(60)'), 'DEADLINE_EXCEEDED', { sqlState: '57014' })
+  const results = await db.run((session: PostgresSession) =>
+    Promise.all(Array.from({ length: 20 }, (_, n) => session.execute('select $1::int as n', [n]))),
+  )
+  assert.deepEqual(
+    results,
+    Array.from({ length: 20 }, (_, n) => [{ n }]),
+  )
+  assert.deepEqual(
+    warnings.map(({ message }) => message),
+    [],
+  )
+})
+
+test('postgresql: a server without prepared transactions is told once in the log', async () => {
+  const { log, said } = recordingLog()
+  const resource = await open(postgresOptions.parse({ url: onePhase.url }), { cage: 'c', name: 'ledger', log })
+  for (let n = 0; n < 2; n++) await (await resource.connect(scope())).close()
+  assert.deepEqual(
+    said.map(({ level, fields }) => [level, fields.resource]),
+    [['info', 'ledger']],
+  )
+})
+
+test('postgresql: what is prepared survives a crash of the server', async (t) => {
+  const own = await startPostgres(t)
+  const first = branchOf(await connect(t, own))
+  await first.call('execute', ['create table kept (n int)'], scope())
+  await first.begin({ id: 'g/1', options: {} }, scope())
+  await first.call('change', ['insert into kept values (1)'], scope())
+  await first.prepare(scope())
+  await own.crash()
+  await own.restart()
+  await eventually('its connection is known to be lost', () => first.broken)
+  const second = branchOf(await connect(t, own))
+  assert.deepEqual(
+    (await second.leftovers('g/', scope())).map(({ branch }) => branch),
+    ['g/1'],
+  )
+  await second.finish('g/1', 'commit', scope())
+  assert.deepEqual(await second.call('execute', ['select n from kept'], scope()), [{ n: 1 }])
 })

@@ -84,7 +84,7 @@ test('resources: a module’s statement has typed values, and its failure crosse
 test('resources: the caller’s deadline, the call’s own, and a caller that leaves end the statement at the server', async (t) => {
   const bus = await testBus(t, nats.url)
   for (const module of ['orders', 'apart']) {
-    const late = bus.call('shop', module, 'sleep', [], { deadline: Date.now() + 600, request: { id: 't' } })
+    const late = bus.call('shop', module, 'sleep', [], { deadline: Date.now() + 1_500, request: { id: 't' } })
     const isLate = (error: unknown): boolean => error instanceof CageError && error.code === 'DEADLINE_EXCEEDED'
     const refused = assert.rejects(late, isLate)
     await eventually('it runs', async () => (await running()) === 1)

@@ -59,7 +59,7 @@ export interface Pool {
   readonly settings: PoolSettings
   /**
    * `count` connections at once, all or none, first come first served. Rejects with OVERLOADED if `count` is more than there can ever be, or if
-   * the work has less time than `minRemainingMs`; UNAVAILABLE (retryAfterMs) while the resource is broken; DEADLINE_EXCEEDED, CANCELLED.
+   * the work has less time than `minRemainingMs`; UNAVAILABLE (details.retryAfterMs) while the resource is broken; DEADLINE_EXCEEDED, CANCELLED.
    */
   acquire(scope: Scope, count?: number): Promise<Lease[]>
   /** Acquires, works, gives back. */

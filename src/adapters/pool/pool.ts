@@ -152,12 +152,11 @@ class ConnectionPool implements Pool {
     return this.#breaker.state === 'open' ? this.#broken(this.#breaker.retryAt - now) : undefined
   }
 
-  /** P4. */
+  /** P4. When it may be tried again is a detail: as `retryAfterMs` of the error it would overrule the back-off of a queue. */
   #broken(retryAfterMs: number): CageError {
     const last = this.#lastError
     return new CageError('UNAVAILABLE', `resource ${this.name} is broken${last ? `: ${last.message}` : ''}`, {
-      retryAfterMs: Math.max(1, Math.ceil(retryAfterMs)),
-      details: { resource: this.name, reason: last?.code },
+      details: { resource: this.name, reason: last?.code, retryAfterMs: Math.max(1, Math.ceil(retryAfterMs)) },
       cause: last,
     })
   }

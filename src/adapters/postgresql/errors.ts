@@ -22,8 +22,13 @@ export function fromPostgres(error: unknown, resource: string): CageError {
   const { code, retryable } = classify(sqlState, error.message)
   const options: ErrorOptions = { details }
   if (retryable !== undefined) options.retryable = retryable
-  const message = sqlState.startsWith('22') ? `a value is not what it should be (${sqlState})` : error.message
-  return new CageError(code, `${resource}: ${message}`, options)
+  return new CageError(code, `${resource}: ${told(sqlState, error.message)}`, options)
+}
+
+/** E1. */
+function told(sqlState: string, message: string): string {
+  if (sqlState.startsWith('22')) return `a value is not what it should be (${sqlState})`
+  return CLASSES[sqlState.slice(0, 2)] ? message : `the server failed (${sqlState})`
 }
 
 interface Class {
