@@ -1,6 +1,6 @@
 /**
  * Compile: one TypeScript or JavaScript file and what it imports by path → its exports, with no module cache in between.
- * K1. A version that is dropped leaves nothing behind: `vm.compileFunction` keeps no registry as `import()` does.
+ * K1. A version that is dropped leaves nothing behind: `vm.compileFunction` keeps no registry as `import()` does, and V8's cache is passed by.
  * K2. What has not changed is not compiled twice: results are kept on disk beside the inputs' times and sizes.
  * K3. Stack traces name the source's own lines (stack.ts).
  */
@@ -9,6 +9,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 import { compileFunction } from 'node:vm'
 import type { BuildFailure, Message } from 'esbuild'
 import { CageError } from './errors.ts'
@@ -52,7 +53,7 @@ export function evaluate(compiled: Compiled, door: object): Record<string, unkno
   const require = createRequire(file)
   const module = { exports: {} as Record<string, unknown> }
   const parameters = ['exports', 'module', 'require', '__filename', '__dirname', '__url']
-  const run = compileFunction(code, parameters, { filename: file })
+  const run = compileOnce(code, parameters, file)
   run(
     module.exports,
     module,
@@ -62,6 +63,16 @@ export function evaluate(compiled: Compiled, door: object): Record<string, unkno
     pathToFileURL(file).href,
   )
   return module.exports
+}
+
+/** K1. In Node 24 V8 keeps what it has compiled until the heap is nearly full. It reads this flag at each compilation. */
+function compileOnce(code: string, parameters: string[], filename: string): ReturnType<typeof compileFunction> {
+  setFlagsFromString('--no-compilation-cache')
+  try {
+    return compileFunction(code, parameters, { filename })
+  } finally {
+    setFlagsFromString('--compilation-cache')
+  }
 }
 
 async function build(file: string): Promise<Compiled> {
