@@ -31,6 +31,7 @@ export class Activation implements Job, Bagged {
   /** Epoch ms: when its slot is given back although its method goes on (A2). */
   readonly abandonAt: number
   readonly stats: MethodStats
+  readonly expectedMs: number
   /** performance.now() of its start; 0 while it waits. */
   startedAt = 0
   settled = false
@@ -54,11 +55,8 @@ export class Activation implements Job, Bagged {
     this.deadline = deadline
     this.abandonAt = abandonAt
     this.stats = stats
+    this.expectedMs = stats.expectedMs
     this.#settle = settle
-  }
-
-  get expectedMs(): number {
-    return this.stats.expectedMs
   }
 
   /** Its turn has come: the mailbox gave it a slot. */

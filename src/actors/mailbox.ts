@@ -12,7 +12,7 @@ import { CageError } from '../errors.ts'
 export interface Job {
   /** Epoch ms. */
   readonly deadline: number
-  /** How long it is expected to run, ms; 0 if unknown. */
+  /** How long it is expected to run, ms; 0 if unknown. The same from its posting to its run. */
   readonly expectedMs: number
   /** Called when it has its slot; must lead to one `release()`. */
   run(): void

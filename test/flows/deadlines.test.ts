@@ -34,7 +34,8 @@ const files = {
     export async function work(ctx, ms) { ctx.log.warn({}, 'deaf begins'); await setTimeout(ms); return 'much too late' }`,
   'cages/back/strict.js': `
     export const options = { concurrency: 1, timeoutMs: 300 }
-    export async function self(ctx) { return await ctx.cage.strict.self() }`,
+    export async function self(ctx) { return await ctx.cage.strict.self() }
+    export async function once() { return 'served' }`,
   'config/shared.ts': `export default { timeoutMs: 8_000 }`,
 }
 
@@ -132,7 +133,11 @@ test('request: id, trace and parameters travel through three cages', async (t) =
   })
 })
 
-test('deadlines: a strict actor that calls itself ends at its deadline, and serves on', async (t) => {
+test('deadlines: a strict actor that calls itself ends at its deadline, the next time it is refused at once, and it serves on', async (t) => {
   const nc = await client(t, server.url)
-  for (let n = 0; n < 2; n++) assert.equal((await ask(nc, 'back.strict.self', [])).status, 504)
+  assert.equal((await ask(nc, 'back.strict.self', [])).status, 504)
+  const { status, body } = await ask(nc, 'back.strict.self', []) // it is known now how long it would wait for itself
+  assert.equal(status, 503)
+  assert.match((body as { message: string }).message, /^back\.strict is overloaded: the call would wait \d+ ms/)
+  assert.equal((await ask(nc, 'back.strict.once', [])).body, 'served')
 })
