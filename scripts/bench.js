@@ -2,11 +2,11 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findNatsServer } from './nats-server.js'
-import { ensureBuild, ensureDependencies, ensureNatsServer, ROOT, step } from './setup.js'
+import { ensureBuild, ensureDependencies, ensureNatsServer, ensurePostgres, ROOT, step } from './setup.js'
 
-const SETS = ['sync', 'http', 'start', 'memory', 'queue']
+const SETS = ['sync', 'http', 'start', 'memory', 'queue', 'transactions']
 
-const HELP = `Measures Menagerie against raw nats.js, Moleculer, NestJS and Hemera, side by side.
+const HELP = `Measures Menagerie beside raw nats.js, frameworks, and other ways to do the same, in one run.
 
 usage: npm run bench -- [SET]... [options]
        node scripts/bench.js [SET]... [options]
@@ -16,7 +16,8 @@ usage: npm run bench -- [SET]... [options]
   start       a process's start to its first answer
   memory      resident memory, and what 1,000 and 10,000 methods cost
   queue       durable calls end to end, beside nats.js and BullMQ (needs redis-server)
-              (default: all of them; about 10 minutes, with --quick 3)
+  transactions  resources, transactions and sagas, beside pg and DBOS Transact (needs PostgreSQL)
+              (default: all of them; about 15 minutes, with --quick 5)
 
   --rounds N  rounds of each set
   --quick     fewer and shorter rounds: to see that it works, not to quote
@@ -31,6 +32,7 @@ await step(async () => {
   ensureDependencies(join(ROOT, 'bench'))
   ensureBuild()
   await ensureNatsServer()
+  if (options.sets.includes('transactions')) await ensurePostgres()
   const { run } = await import('../bench/run.js')
   process.exit(await run({ ...options, natsServer: findNatsServer(join(ROOT, '.menagerie')) ?? 'nats-server' }))
 })

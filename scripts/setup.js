@@ -41,6 +41,10 @@ export async function ensureNatsServer() {
   if (findNatsServer(DATA) === undefined) await installNatsServer(DATA, say)
 }
 
+export async function ensurePostgres() {
+  if (findPostgres(DATA) === undefined) await installPostgres(DATA, say)
+}
+
 /** What the tests call our interfaces with, and what our resources call. */
 export async function ensureTestPeers() {
   for (const command of ['curl', 'openssl']) {
@@ -48,7 +52,7 @@ export async function ensureTestPeers() {
     if (process.getuid?.() !== 0) throw new Error(`the tests need ${command}: apt-get install ${command}`)
     await install(command, say)
   }
-  if (findPostgres(DATA) === undefined) await installPostgres(DATA, say)
+  await ensurePostgres()
 }
 
 /** Runs a command in the foreground; ends this process with its status if it fails. */

@@ -1,12 +1,11 @@
 /** `menagerie tx`: transactions under way, those that have ended, and incidents, which people resolve. */
 import { userInfo } from 'node:os'
-import { endedTransactions, findTransaction, incidents, openTransactions, orderAbout } from '../actors/transaction/admin.ts'
-import { ACTIONS } from '../actors/transaction/events.ts'
+import type { Action } from '../actors/transaction/events.ts'
 import type { TxRecord } from '../actors/transaction/history.ts'
 import type { Incident } from '../actors/transaction/incidents.ts'
 import { CageError } from '../errors.ts'
 import { type Command, command } from './command.ts'
-import { type Cell, note, print, printFields, printJson, printTable } from './output.ts'
+import { agree, type Cell, note, print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
 import { plural, readCount, readDuration, readName, readOneOf, readTime, showDuration, showTime } from './values.ts'
 import { flag, operand, option } from './words.ts'
@@ -25,6 +24,7 @@ const ls = command({
   examples: ['tx ls', 'tx ls --ended --since 1h --json | jq .outcome'],
   run: (values) =>
     withQueues('tx ls', values, async (bus) => {
+      const { endedTransactions, incidents, openTransactions } = await admin()
       if (values.ended) {
         const { limit = 50 } = values
         const records: TxRecord[] = []
@@ -86,6 +86,7 @@ const show = command({
   examples: ['tx show hVnW3q8Fw1S0mXQ2a5bC7d-0.1x'],
   run: (values) =>
     withQueues('tx show', values, async (bus) => {
+      const { findTransaction } = await admin()
       const record = await findTransaction(bus, values.id)
       if (!record) throw new CageError('NOT_FOUND', `nothing is known of transaction ${values.id}`)
       if (values.json) printJson(record)
@@ -96,28 +97,45 @@ const show = command({
 
 const resolve = command({
   name: 'tx resolve',
-  summary: 'decides about an incident; any copy of its cage carries it out',
-  notes:
-    'retry: try again. done: take it for done, and go on. skip: leave it as it is, and go on. compensate: undo all the other participants.\n' +
-    'The reason is kept with the incident.',
+  summary: 'decides what becomes of an incident; any copy of its cage carries it out',
+  notes: `retry       tries again
+done        takes it for done, and goes on
+skip        leaves it as it is, and goes on
+compensate  undoes all the other participants
+The reason is kept with the incident.`,
   words: {
     incident: operand('INCIDENT', (text) => text),
-    action: operand('ACTION', readOneOf(...ACTIONS)),
-    reason: option('TEXT', 'why; it is kept'),
+    action: operand('retry|done|skip|compensate', readOneOf('retry', 'done', 'skip', 'compensate')),
+    reason: option('TEXT', 'why; needed'),
     timeout: option('DURATION', 'how long it is waited for (default: 15s)', readDuration),
+    yes: flag('does not ask'),
     ...BUS_WORDS,
   },
   examples: ['tx resolve hVnW3q8Fw1S0mXQ2a5bC7d-0.1x/2 retry --reason "the bank is back"'],
-  check: ({ reason }) => (reason === undefined || reason.trim() === '' ? ['--reason is missing: why is it decided so?'] : []),
+  check: ({ reason }) => (reason === undefined || reason.trim() === '' ? ['--reason is missing: it is kept with the incident'] : []),
   run: (values) =>
     withQueues('tx resolve', values, async (bus) => {
+      const { orderAbout } = await admin()
       const { incident, action, reason = '', timeout = 15_000 } = values
+      const answer = action === 'retry' ? undefined : await agree(QUESTIONS[action].replace('it', `incident ${incident}`), values.yes)
+      if (answer !== undefined) return answer
       await orderAbout(bus, incident, { action, reason, by: userInfo().username }, Date.now() + timeout)
       if (values.json) printJson({ incident, action, resolved: true })
       else print(`incident ${incident} is resolved`)
       return 0
     }),
 })
+
+const QUESTIONS: Readonly<Record<Exclude<Action, 'retry'>, string>> = {
+  done: 'Take it for done?',
+  skip: 'Leave it as it is?',
+  compensate: 'Undo all other participants of it?',
+}
+
+/** Loaded when a command needs it. */
+function admin(): Promise<typeof import('../actors/transaction/admin.ts')> {
+  return import('../actors/transaction/admin.ts')
+}
 
 export const TX_COMMANDS: Command[] = [ls, show, resolve]
 

@@ -78,8 +78,7 @@ export function isOrder(journal: string): boolean {
 }
 
 /** What can be ordered. retry: try again. done: take it for done, and go on. skip: leave it as it is. compensate: undo all the others. */
-export const ACTIONS = ['retry', 'done', 'skip', 'compensate'] as const
-export type Action = (typeof ACTIONS)[number]
+export type Action = 'retry' | 'done' | 'skip' | 'compensate'
 
 export type TxOutcome = 'committed' | 'rolled back' | 'incident'
 
