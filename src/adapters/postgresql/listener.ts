@@ -62,7 +62,9 @@ export async function listen(options: PostgresListenOptions, host: InterfaceHost
   async function serve(session: Session): Promise<void> {
     try {
       while (!(await locked(session))) await rest(session, LOCK_MS)
-      session.onNotification((channel, payload) => deliveries.take(channel, payload, session))
+      session.onNotification((channel, payload) => {
+        if (!signal.aborted) deliveries.take(channel, payload, session)
+      })
       for (const channel of Object.keys(options.channels))
         await session.query(`listen "${channel.replaceAll('"', '""')}"`, within(CONNECT_MS))
       host.log.info({ channels: Object.keys(options.channels) }, 'listening to notifications')
