@@ -6,6 +6,7 @@ export type {
   Called,
   Calls,
   Context,
+  ModuleCompensations,
   ModuleOptions,
   ModuleSchemas,
   QueuedCages,

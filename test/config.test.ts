@@ -77,6 +77,7 @@ test('config: without a file everything has its default', async (t) => {
         dedupMs: 3 * 86_400_000,
       },
     },
+    transactions: { patienceMs: 60_000 },
     supervision: { intensity: 5, periodMs: 10_000 },
   })
 })

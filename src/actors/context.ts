@@ -4,6 +4,7 @@
  * X2. Making a context costs next to nothing: signal, log and proxies are made when they are first used.
  * It is more than 300 lines because everything that hangs on `ctx` is here, each by a few lines.
  */
+import { randomUUID } from 'node:crypto'
 import type { Scope } from '../adapters/adapter.ts'
 import type { Bus, Call, Outcome, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
@@ -188,7 +189,8 @@ export class CallContext implements Context {
     const { bus, cage, module, coordinator, resources } = this.#source
     const { queued: _, ...request } = this.#request
     const by = `${module}.${this.#method}`
-    return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope }, options)
+    const idOf = (name: string | undefined): string => this.#idOf(name) ?? this.#keyOfStep() ?? randomUUID()
+    return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope, idOf }, options)
   }
 
   snooze(ms: number): never {
@@ -295,9 +297,13 @@ export class CallContext implements Context {
   }
 
   /** An id inside a queued call is a name within it: the step runs once, however often the call does. */
-  #enqueuer(queue: string, { id, ...options }: QueueOptions): CallFunction {
+  #idOf(name: string | undefined): string | undefined {
     const { queued } = this.#request
-    const name = id === undefined || queued === undefined ? id : `${sagaOf(queued.id)}/${id}`
+    return name === undefined || queued === undefined ? name : `${sagaOf(queued.id)}/${name}`
+  }
+
+  #enqueuer(queue: string, { id, ...options }: QueueOptions): CallFunction {
+    const name = this.#idOf(id)
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
       return this.#source.bus.enqueue(queue, cage, module, method, args, {

@@ -30,7 +30,7 @@ export interface ResourceCallOptions {
 }
 
 /** Exports that the runtime calls itself, or reads, and never serves. */
-type Reserved = 'start' | 'stop' | 'options' | 'schemas'
+type Reserved = 'start' | 'stop' | 'options' | 'schemas' | 'compensations'
 type Method = (ctx: Context, ...args: never[]) => unknown
 type MethodName<M> = { [K in keyof M]: K extends Reserved | `_${string}` ? never : M[K] extends Method ? K : never }[keyof M]
 type Args<F> = F extends (ctx: Context, ...args: infer A) => unknown ? Sent<A> : never
@@ -216,3 +216,6 @@ export interface ModuleOptions {
 
 /** A module's `schemas` export: per method, a Standard Schema of its list of arguments (`z.tuple([...])`). */
 export type ModuleSchemas = Readonly<Record<string, StandardSchemaV1<unknown, readonly unknown[]>>>
+
+/** A module's `compensations` export: method → what undoes it in a transaction, a method that takes the same arguments. */
+export type ModuleCompensations = Readonly<Record<string, string>>

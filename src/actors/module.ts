@@ -16,7 +16,7 @@ import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
 import { type Begun, Once } from './once.ts'
 import { MethodStats } from './stats.ts'
-import type { Version } from './version.ts'
+import { COMPENSATIONS, type Version } from './version.ts'
 
 /** Limits of a module where neither its `options` nor the configuration say otherwise. */
 export const DEFAULT_LIMITS = { concurrency: 64, maxQueued: 1_000 } as const
@@ -136,6 +136,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
     const now = Date.now()
     const version = this.#version
     if (!version?.methods.has(call.method)) {
+      if (call.method === COMPENSATIONS) return settle({ ok: true, result: version?.compensations ?? {} })
       const hint = didYouMean(call.method, version?.methods.keys() ?? [])
       onEnd?.(undefined)
       return settle({

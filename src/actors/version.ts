@@ -1,12 +1,12 @@
 /**
  * One version of a module: what its file exports, checked.
- * A function is a method; `start`, `stop`, `options` and `schemas` are the runtime's; what begins with `_` is private.
+ * A function is a method; `start`, `stop`, `options`, `schemas` and `compensations` are the runtime's; what begins with `_` is private.
  */
 import { createHash } from 'node:crypto'
 import type { Compiled } from '../compile.ts'
 import { CageError } from '../errors.ts'
 import { didYouMean, isMethodName } from '../names.ts'
-import type { Context, ModuleOptions, ModuleSchemas } from './contract.ts'
+import type { Context, ModuleCompensations, ModuleOptions, ModuleSchemas } from './contract.ts'
 
 export type Method = (ctx: Context, ...args: unknown[]) => unknown
 
@@ -19,6 +19,7 @@ export interface Version {
   readonly methods: ReadonlyMap<string, Method>
   readonly schemas: ModuleSchemas
   readonly options: ModuleOptions
+  readonly compensations: ModuleCompensations
   readonly start: ((ctx: Context, state?: unknown) => unknown) | undefined
   readonly stop: ((ctx: Context) => unknown) | undefined
   /** `start` declares a second parameter: the old version stops before it and hands its state over. */
@@ -30,6 +31,9 @@ export interface Version {
   /** The context of its `start`, once that has run: what it has begun ends when the version has stopped. */
   started: { close(): void } | undefined
 }
+
+/** What coordinators ask a module: which of its methods undo which. No method of a user's begins so. */
+export const COMPENSATIONS = '_compensations'
 
 const OPTIONS = { concurrency: 'number', maxQueued: 'number', timeoutMs: 'number', isolate: 'boolean' } as const
 
@@ -52,6 +56,7 @@ export function makeVersion(
     methods,
     schemas: checkSchemas(exports.schemas, methods),
     options: checkOptions(exports.options),
+    compensations: checkCompensations(exports.compensations, methods),
     start,
     stop: optionalFunction(exports, 'stop'),
     takesState: start !== undefined && hasSecondParameter(start),
@@ -94,6 +99,17 @@ function checkSchemas(value: unknown, methods: ReadonlyMap<string, Method>): Mod
       throw invalid(`schemas.${name} is not a Standard Schema`)
   }
   return value as ModuleSchemas
+}
+
+function checkCompensations(value: unknown, methods: ReadonlyMap<string, Method>): ModuleCompensations {
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || value === null) throw invalid('the export compensations must be an object')
+  for (const [name, undo] of Object.entries(value)) {
+    if (!methods.has(name)) throw invalid(`compensations.${name} is of no method${didYouMean(name, methods.keys())}`)
+    if (typeof undo !== 'string' || !methods.has(undo))
+      throw invalid(`compensations.${name} must name a method, not ${JSON.stringify(undo)}`)
+  }
+  return value as ModuleCompensations
 }
 
 function isClass(value: object): boolean {

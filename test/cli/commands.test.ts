@@ -387,8 +387,8 @@ test('cli: wrong words are told all at once, with what was meant', async () => {
 
 test('cli: every command has a help with an example', async () => {
   const all = await output('--help')
-  const names = [...all.matchAll(/^ {2}((?:queue|dead) \w+|call|types)/gm)].map(([, name = '']) => name)
-  assert.equal(names.length, 14)
+  const names = [...all.matchAll(/^ {2}((?:queue|dead|saga|schedule|tx) \w+|call|types)/gm)].map(([, name = '']) => name)
+  assert.equal(names.length, 24)
   for (const name of names)
     assert.match(
       await output(...name.split(' '), '--help'),

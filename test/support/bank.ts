@@ -30,7 +30,8 @@ export async function move(ctx, id, amount, fails = false) {
   else if (fails) xa.callable({ name: 'refusal', execute() { throw new Error('refused') } })
   xa.state.update(id, () => amount)
   xa.queue('audit', { id: 'audit-' + id }).module('bank', 'audit').note(id)
-  xa.module('bank', 'fees').charge(id).undo('refund', id)
+  const fee = xa.module('bank', 'fees').charge(id)
+  if (!ctx.config.west) fee.undo('refund', id) // else as the module says itself
   await xa.execute()
   return id
 }
@@ -61,6 +62,7 @@ export async function all(ctx) {
 `
 const AUDIT = LEDGER(`export async function note(ctx, id) { await ctx.state.update(id, (n = 0) => n + 1) }`)
 const FEES = LEDGER(`
+export const compensations = { charge: 'refund' }
 export async function charge(ctx, id) { await ctx.state.update(id, (n = 0) => n + 1); return id }
 export async function refund(ctx, id) { await ctx.state.delete(id) }
 `)

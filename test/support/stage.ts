@@ -124,8 +124,12 @@ export async function stage(owner: Owner, urls: string, config = '{ queues: { wo
     enqueue: (method, args, more = {}) =>
       bus.enqueue('work', 'soak', 'work', method, args, { request: { id: 'test' }, deadline: Date.now() + 10_000, ...more }),
     idle: async (limitMs = 60_000) => {
-      const settled = async (): Promise<boolean> =>
-        (await left('QUEUE_work').catch(() => 1)) + (await left('DELAYED_CALLS').catch(() => 1)) === 0
+      const settled = async (): Promise<boolean> => {
+        // twice: a call may go from one to the other between two looks
+        for (const stream of ['QUEUE_work', 'DELAYED_CALLS', 'QUEUE_work', 'DELAYED_CALLS'])
+          if ((await left(stream).catch(() => 1)) > 0) return false
+        return true
+      }
       await eventually('all calls are settled', settled, limitMs).catch(async (error: unknown) => {
         throw new Error(`calls are left: ${JSON.stringify(await remains(jsm))}`, { cause: error })
       })

@@ -17,7 +17,10 @@ export interface TransactionOptions {
 
 /** A participant that has been named. */
 export interface Named {
-  /** What undoes it, a method of the same module or resource. Without arguments: those that it was called with. */
+  /**
+   * What undoes it, a method of the same module or resource. Without arguments: those that it was called with. A module may say so itself, for all
+   * its callers: `export const compensations = { reserve: 'cancel' }`.
+   */
   undo(method: string, ...args: unknown[]): void
 }
 
@@ -52,6 +55,13 @@ export interface Callable {
   rollback?(): Promise<void> | void
 }
 
+/** How a resource takes part, e.g. `{ isolation: 'serializable', readOnly: true }`; its adapter knows what else. */
+export interface ResourceTransactionOptions {
+  /** What is written, for its read cache: what was read under one of these keys is forgotten. */
+  writeKeys?: readonly string[]
+  readonly [option: string]: unknown
+}
+
 /** What can be named besides the cage's resources. */
 export interface TransactionBase {
   readonly cages: ParticipatingCages
@@ -65,8 +75,7 @@ export interface TransactionBase {
   }
   queue(name: string, options?: Omit<QueueOptions, 'id'> & { id?: string }): ParticipatingQueue
   callable(hooks: Callable): Named
-  /** A resource with options of its transaction, e.g. `{ isolation: 'serializable', readOnly: true }`. */
-  resource(name: string, options?: Readonly<Record<string, unknown>>): Participating
+  resource(name: string, options?: ResourceTransactionOptions): Participating
   /**
    * Runs all participants, then commits all or undoes all. Resolves with their results in the order named, or with what `accept` made of them.
    * Rejects with the first failure's code; `details.transaction` tells the participant, each one's outcome, and whether everything was undone.

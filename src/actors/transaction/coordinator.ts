@@ -10,6 +10,7 @@ import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { pause } from '../../pause.ts'
 import type { Resources } from '../resources.ts'
+import { Compensations } from './compensations.ts'
 import type { TransactionOptions } from './contract.ts'
 import { newView, type Plan, type TxEvent, type TxView, transactionId } from './events.ts'
 import { Execution } from './execution.ts'
@@ -39,6 +40,7 @@ export class Coordinator {
   readonly #source: CoordinatorSource
   readonly #deps: WriterDeps
   readonly #recovery: Recovery | undefined
+  readonly #compensations: Compensations
   /** Transactions of this worker that have not been settled. */
   readonly #running = new Set<string>()
   readonly #stopping = new AbortController()
@@ -52,6 +54,7 @@ export class Coordinator {
     const { bus, cage, log, resources, patienceMs } = source
     const pools: Pools = (name) => resources.get(name)
     this.#source = source
+    this.#compensations = new Compensations(source.bus)
     const finisher = new Finisher(bus, cage, pools)
     const incidents = new Incidents(bus)
     const history = new History(bus, cage, log, () => this.#writer?.trim())
@@ -87,6 +90,7 @@ export class Coordinator {
     scope: Scope,
     options: TransactionOptions,
   ): Promise<unknown> {
+    await this.#compensations.apply(participants, asker.request, scope)
     if (!this.#identified) this.#identified = (await this.#deps.finisher.prefix()) !== ''
     const writer = this.#open()
     const tx = ++this.#transactions

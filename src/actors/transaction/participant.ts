@@ -16,6 +16,8 @@ export interface World {
   readonly bus: Bus
   readonly cage: string
   readonly request: RequestInfo
+  /** The id of a queued call that is named so, or not at all. */
+  idOf(name: string | undefined): string
   /** Calls made for a request that is given up are cancelled together. */
   readonly owner: object
 }
@@ -166,6 +168,11 @@ export class ModuleParticipant implements Participant {
     this.#world = world
     this.args = args
     this.record = { kind: 'module', name: `${cage}.${module}.${method}`, participant: 'irreversible', cage, module, method }
+  }
+
+  undoneBy(method: string, args: readonly unknown[] = this.args): void {
+    this.record.undo = { method, args }
+    this.record.participant = 'compensable'
   }
 
   async alone({ deadline, signal }: Scope): Promise<unknown> {

@@ -2,14 +2,22 @@
  * Transaction: what `ctx.transaction()` gives: participants are named on it, then executed together.
  * N1. One participant alone is called without anything around it: it costs what the plain call does.
  */
-import { randomUUID } from 'node:crypto'
 import type { Scope } from '../../adapters/adapter.ts'
 import { CageError } from '../../errors.ts'
 import { isMethodName, isName } from '../../names.ts'
 import { shortened } from '../../scope.ts'
 import { proxyOf } from '../proxies.ts'
 import type { Resources } from '../resources.ts'
-import type { Callable, Named, Participating, ParticipatingQueue, Transaction, TransactionBase, TransactionOptions } from './contract.ts'
+import type {
+  Callable,
+  Named,
+  Participating,
+  ParticipatingQueue,
+  ResourceTransactionOptions,
+  Transaction,
+  TransactionBase,
+  TransactionOptions,
+} from './contract.ts'
 import type { Coordinator } from './coordinator.ts'
 import type { CallRecord } from './events.ts'
 import {
@@ -36,6 +44,7 @@ export interface TransactionScope extends World {
 export function newTransaction(world: TransactionScope, options: TransactionOptions): Transaction {
   const { resources, coordinator, module: own, by, request } = world
   const participants: Participant[] = []
+  const written: [resource: string, keys: readonly string[]][] = []
   let isExecuted = false
 
   function add(participant: Participant): Named {
@@ -48,7 +57,7 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
           throw new CageError('INVALID_ARGUMENT', `${record.name} is rolled back by itself, it has no undo`)
         if (!isMethodName(method)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
         record.undo = { method, args: args.length > 0 ? args : participant.args }
-        if (record.participant === 'irreversible') record.participant = 'compensable'
+        if (record.kind === 'module') record.participant = 'compensable'
       },
     }
   }
@@ -56,8 +65,9 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
   const modules = (cage: string, module: string): Participating =>
     methods((method, args) => add(new ModuleParticipant(world, cage, module, method, args)))
 
-  function resource(name: string, resourceOptions: Readonly<Record<string, unknown>> = {}): Participating {
+  function resource(name: string, { writeKeys, ...resourceOptions }: ResourceTransactionOptions = {}): Participating {
     resources.pool(name) // or says what was meant
+    if (writeKeys) written.push([name, writeKeys])
     const alone = (within: Scope, { method, args }: CallRecord): Promise<unknown> => resources.call(name, method, args, within)
     return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone)))
   }
@@ -70,10 +80,10 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
       delete: (key) => add(new StateParticipant(world, own, key, () => undefined)),
       update: (key, change) => add(new StateParticipant(world, own, key, change as (current: unknown) => unknown)), // the module wrote it and knows
     },
-    queue(name, { id = randomUUID(), ...queueOptions } = {}) {
+    queue(name, { id, ...queueOptions } = {}) {
       if (!isName(name)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
       const target = (cage: string, module: string): Participating =>
-        methods((method, args) => add(new QueueParticipant(world, name, id, queueOptions, [cage, module, method], args)))
+        methods((method, args) => add(new QueueParticipant(world, name, world.idOf(id), queueOptions, [cage, module, method], args)))
       return {
         cages: proxyOf((cage) => proxyOf((module) => target(cage, module))) as ParticipatingQueue['cages'], // any name can be asked for
         module: target,
@@ -84,13 +94,21 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
     async execute<R>() {
       if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
       isExecuted = true
-      const { accept, timeoutMs } = options
-      const scope = timeoutMs === undefined ? world.scope : shortened(world.scope, Date.now() + timeoutMs)
-      const [first, ...others] = participants
-      if (!first && !accept) return [] as R
-      if (first && others.length === 0 && !accept && first.isPlain !== false) return [await first.alone(scope)] as R // N1
-      return (await coordinator.execute(participants, { by, request }, scope, options)) as R // the caller knows what it has named
+      try {
+        return (await run()) as R // the caller knows what it has named
+      } finally {
+        for (const [name, keys] of written) void resources.cache(name)?.then((cache) => cache.invalidate(keys)) // a failed one may have written
+      }
     },
+  }
+
+  async function run(): Promise<unknown> {
+    const { accept, timeoutMs } = options
+    const scope = timeoutMs === undefined ? world.scope : shortened(world.scope, Date.now() + timeoutMs)
+    const [first, ...others] = participants
+    if (!first && !accept) return []
+    if (first && others.length === 0 && !accept && first.isPlain !== false) return [await first.alone(scope)] // N1
+    return await coordinator.execute(participants, { by, request }, scope, options)
   }
   const byName = proxyOf<Record<string, Participating>>((name) => resource(name))
   return new Proxy(base as Transaction, {

@@ -1,5 +1,6 @@
 /** Transactions over void and callable participants, queues and modules, with a coordinator in this process and a real bus. */
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { before, test } from 'node:test'
 import { Resources } from '../../../src/actors/resources.ts'
@@ -56,8 +57,9 @@ async function worker(owner: Owner, cage: string, { recovers = false } = {}): Pr
   })
   const xa: Worker['xa'] = (options = {}, { timeoutMs = 10_000, signal = new AbortController().signal } = {}) => {
     const scope = { deadline: Date.now() + timeoutMs, signal }
+    const idOf = (name: string | undefined): string => name ?? randomUUID()
     return newTransaction(
-      { bus, cage, module: 'test', by: 'test.test', request: { id: 'r' }, owner: {}, scope, resources, coordinator },
+      { bus, cage, module: 'test', by: 'test.test', request: { id: 'r' }, owner: {}, scope, resources, coordinator, idOf },
       options,
     )
   }

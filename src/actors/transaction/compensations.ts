@@ -1,0 +1,46 @@
+/** Compensations: what undoes the methods of other modules, as these say it themselves (`export const compensations`). Asked once in a while. */
+import type { Scope } from '../../adapters/adapter.ts'
+import type { Bus } from '../../bus/bus.ts'
+import type { ModuleCompensations } from '../contract.ts'
+import { COMPENSATIONS } from '../version.ts'
+import type { Plan } from './events.ts'
+import { ModuleParticipant, type Participant } from './participant.ts'
+
+/** What a module says may change with its next version, ms. */
+const KEPT_MS = 5_000
+
+export class Compensations {
+  readonly #bus: Bus
+  readonly #known = new Map<string, { at: number; answer: Promise<ModuleCompensations> }>()
+
+  constructor(bus: Bus) {
+    this.#bus = bus
+  }
+
+  /** Makes those participants compensable that were named without an undo and have one. */
+  async apply(participants: readonly Participant[], request: Plan['request'], scope: Scope): Promise<void> {
+    const asked = participants.filter(({ record }) => record.kind === 'module' && record.undo === undefined)
+    if (asked.length > 0) await Promise.all(asked.map((participant) => this.#applyOne(participant, request, scope)))
+  }
+
+  async #applyOne(participant: Participant, request: Plan['request'], { deadline }: Scope): Promise<void> {
+    if (!(participant instanceof ModuleParticipant)) return
+    const { cage, module, method } = participant.record
+    const undo = (await this.#of(cage, module, request, deadline))[method]
+    if (undo !== undefined) participant.undoneBy(undo)
+  }
+
+  /** A module that nobody serves has none: the call itself will tell. */
+  #of(cage: string, module: string, request: Plan['request'], deadline: number): Promise<ModuleCompensations> {
+    const place = `${cage}.${module}`
+    const known = this.#known.get(place)
+    if (known && Date.now() - known.at < KEPT_MS) return known.answer
+    const asked = this.#bus.call(cage, module, COMPENSATIONS, [], { deadline, request }) as Promise<ModuleCompensations> // as modules answer it
+    const answer = asked.catch((): ModuleCompensations => {
+      this.#known.delete(place)
+      return {}
+    })
+    this.#known.set(place, { at: Date.now(), answer })
+    return answer
+  }
+}
