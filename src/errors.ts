@@ -33,6 +33,9 @@ export const CODES: Readonly<Record<KnownCode, number>> = {
   DEADLINE_EXCEEDED: 504,
 }
 
+/** Codes of failures after which nobody knows whether it was done. CRASHED is a queued call's. */
+export const UNCERTAIN: ReadonlySet<string> = new Set(['DEADLINE_EXCEEDED', 'CANCELLED', 'CRASHED'])
+
 /** A code of ours, or one of a module's own choice. */
 export type Code = KnownCode | (string & {})
 

@@ -37,7 +37,7 @@ interface Running {
   run: string
 }
 
-const KEPT_MS = 3 * 86_400_000
+export const KEYS_KEPT_MS: number = 3 * 86_400_000
 
 /** Silent for so long, a runner is dead: a worker that does not get round to answering is ended before. */
 const SILENT_MS = 6_000
@@ -194,7 +194,7 @@ export class Once {
   }
 
   get #records(): StateStore {
-    this.#known ??= this.#bus.state(`_once_${this.#cage}`, 'calls', KEPT_MS) // no cage has such a name
+    this.#known ??= this.#bus.state(`_once_${this.#cage}`, 'calls', KEYS_KEPT_MS) // no cage has such a name
     return this.#known
   }
 }

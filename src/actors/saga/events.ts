@@ -4,7 +4,7 @@
  * E2. A failure is final for the code once the code has gone on after it; before, it is tried again, unless its error says that this is in vain.
  */
 import type { RequestInfo } from '../../bus/bus.ts'
-import { CageError, type ErrorBody } from '../../errors.ts'
+import { CageError, type ErrorBody, UNCERTAIN } from '../../errors.ts'
 
 export type Action = 'retry' | 'skip' | 'done' | 'compensate'
 
@@ -152,12 +152,9 @@ export function isFinal({ error, followed }: Operation): boolean {
   return followed || (error !== undefined && !CageError.from(error).retryable)
 }
 
-/** Codes of failures after which nobody knows whether it was done. */
-const UNKNOWN: ReadonlySet<string> = new Set(['DEADLINE_EXCEEDED', 'CANCELLED', 'CRASHED'])
-
 /** Whether a step may have been done, and nobody knows. */
 export function isUnknown({ kind, state, error }: Operation): boolean {
-  return kind === 'step' && (state === 'begun' || (state === 'failed' && error !== undefined && UNKNOWN.has(error.code)))
+  return kind === 'step' && (state === 'begun' || (state === 'failed' && error !== undefined && UNCERTAIN.has(error.code)))
 }
 
 /** Whether a step's compensation is still to be run, or it is to be found out. */

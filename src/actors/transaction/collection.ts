@@ -1,7 +1,7 @@
 /**
  * Collection: runs the participants of a transaction until their results are accepted or refused.
  * C1. Irreversible participants begin when all others have ended well, or, if the caller accepts, have ended.
- * C2. Those that have not ended by the decision are given up: their signal fires, and they are waited for.
+ * C2. Those that have not ended by the decision are given up: their signal fires, they are waited for, and whatever they come to is no result.
  */
 import type { Scope } from '../../adapters/adapter.ts'
 import { CageError, toCageError } from '../../errors.ts'
@@ -80,14 +80,14 @@ export class Collection {
     boundary('execute', this.#view.id, index)
     const run = participant.execute(place, this.scope).then(
       (result) => {
-        this.results[index] = result
         this.#view.outcomes[index] = 'executed'
+        if (!this.#isOver) this.results[index] = result // C2
         boundary('executed', this.#view.id, index)
         this.#evaluate()
       },
       (error: unknown) => {
-        this.results[index] = toCageError(error)
-        this.culprit ??= index
+        if (!this.#isOver) this.results[index] = toCageError(error)
+        if (!this.#isOver) this.culprit ??= index
         this.#evaluate()
       },
     )
@@ -99,7 +99,10 @@ export class Collection {
     const { results } = this
     try {
       const value = (this.#accept ?? allOrNone)(results)
-      if (value !== undefined) return this.#decide?.resolve(value)
+      if (value !== undefined) {
+        this.#isOver = true // what ends from now on is rolled back
+        return this.#decide?.resolve(value)
+      }
       if (!results.includes(PENDING)) throw new CageError('CONFLICT', 'the results have not been accepted')
     } catch (error) {
       this.refuse(toCageError(error))

@@ -1,6 +1,7 @@
 /** Compensations: what undoes the methods of other modules, as these say it themselves (`export const compensations`). Asked once in a while. */
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Bus } from '../../bus/bus.ts'
+import { CageError } from '../../errors.ts'
 import type { ModuleCompensations } from '../contract.ts'
 import { COMPENSATIONS } from '../version.ts'
 import type { Plan } from './events.ts'
@@ -30,15 +31,16 @@ export class Compensations {
     if (undo !== undefined) participant.undoneBy(undo)
   }
 
-  /** A module that nobody serves has none: the call itself will tell. */
+  /** Rejects if nobody can tell: a call that should be undone must not pass for one that cannot. */
   #of(cage: string, module: string, request: Plan['request'], deadline: number): Promise<ModuleCompensations> {
     const place = `${cage}.${module}`
     const known = this.#known.get(place)
     if (known && Date.now() - known.at < KEPT_MS) return known.answer
     const asked = this.#bus.call(cage, module, COMPENSATIONS, [], { deadline, request }) as Promise<ModuleCompensations> // as modules answer it
-    const answer = asked.catch((): ModuleCompensations => {
+    const answer = asked.catch((error: unknown): ModuleCompensations => {
       this.#known.delete(place)
-      return {}
+      if (error instanceof CageError && error.code === 'NOT_FOUND') return {} // of a runtime that knows no such question
+      throw error
     })
     this.#known.set(place, { at: Date.now(), answer })
     return answer

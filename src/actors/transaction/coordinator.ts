@@ -44,10 +44,9 @@ export class Coordinator {
   /** Transactions of this worker that have not been settled. */
   readonly #running = new Set<string>()
   readonly #stopping = new AbortController()
-  readonly #own = new Set<string>()
+  #journals = 0
   #writer: Writer | undefined
   #transactions = 0
-  #identified = false
   #idle: (() => void) | undefined
 
   constructor(source: CoordinatorSource) {
@@ -63,7 +62,7 @@ export class Coordinator {
     this.#recovery = new Recovery({
       ...{ bus, cage, log, incidents, deps: this.#deps },
       pools: () => resources.names().flatMap((name) => resources.get(name) ?? []),
-      isOwn: (journal) => this.#own.has(journal),
+      isOwn: (journal) => this.#writer !== undefined && this.#writer.journal.name === journal && !this.#writer.journal.fenced,
       isRunning: (transaction) => this.#running.has(transaction),
     })
   }
@@ -79,8 +78,12 @@ export class Coordinator {
     this.#stopping.abort(new CageError('CANCELLED', 'the coordinator stops'))
     await this.#recovery?.stop()
     await this.#deps.history.flush()
-    if (this.#running.size === 0) await this.#writer?.journal.remove()
-    this.#writer?.journal.close()
+    const journal = this.#writer?.journal
+    if (journal && this.#running.size === 0 && !journal.fenced)
+      await journal
+        .remove()
+        .catch((error: unknown) => this.#source.log.debug({ err: error }, 'the journal is left to be removed by others'))
+    journal?.close()
   }
 
   /** Runs a transaction; see `Transaction.execute`. */
@@ -91,7 +94,6 @@ export class Coordinator {
     options: TransactionOptions,
   ): Promise<unknown> {
     await this.#compensations.apply(participants, asker.request, scope)
-    if (!this.#identified) this.#identified = (await this.#deps.finisher.prefix()) !== ''
     const writer = this.#open()
     const tx = ++this.#transactions
     const plan: Plan = { ...asker, deadline: scope.deadline, participants: participants.map(({ record }) => record) }
@@ -109,8 +111,7 @@ export class Coordinator {
   #open(): Writer {
     if (this.#writer && !this.#writer.journal.fenced) return this.#writer
     const { bus, cage } = this.#source
-    const name = `${bus.id}-${this.#own.size.toString(36)}`
-    this.#own.add(name)
+    const name = `${bus.id}-${(this.#journals++).toString(36)}`
     this.#writer = new Writer(bus.journals.open<TxEvent>(cage, 'tx', name), this.#deps)
     return this.#writer
   }

@@ -51,7 +51,8 @@ export interface Plan {
 export type TxEvent = { tx: number; at: number; plan?: Plan } & (
   | { type: 'begin' }
   | { type: 'committing'; commit: number[]; identities: (readonly [index: number, identity: unknown])[] }
-  | { type: 'decide'; commit: number[] }
+  /** `committed`: one-phase participants that have committed before, which is known to nobody else. */
+  | { type: 'decide'; commit: number[]; committed: number[] }
   | { type: 'participant'; index: number; outcome: ParticipantOutcome; error?: ErrorBody }
   | { type: 'end'; outcome: TxOutcome }
 )
@@ -157,6 +158,7 @@ export function apply(view: TxView, event: TxEvent): void {
       break
     case 'decide':
       view.decision = event.commit
+      for (const index of event.committed) view.outcomes[index] = 'committed'
       break
     case 'participant':
       view.outcomes[event.index] = event.outcome

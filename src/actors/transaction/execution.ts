@@ -25,6 +25,8 @@ export interface ExecutionHost extends SettlementHost {
   ended(view: TxView): void
 }
 
+const RETRACT_MS = 5_000
+
 export class Execution {
   readonly view: TxView
   readonly #host: ExecutionHost
@@ -33,6 +35,8 @@ export class Execution {
   readonly #collection: Collection
   #beginning: Promise<void> | undefined
   #accepted: unknown
+  /** A decision has been sent: whether it is stored is for the journal to say. */
+  #isSaid = false
 
   constructor(host: ExecutionHost, view: TxView, participants: readonly Participant[], options: TransactionOptions) {
     this.#host = host
@@ -107,6 +111,7 @@ export class Execution {
       for (const [at, lease] of leases.entries()) participants[at]?.take?.(lease)
     }
     this.view.journaled = needsJournal(this.view.plan.participants)
+    if (this.view.journaled) await this.#host.finisher.prefix()
     if (this.view.journaled && this.#has('prepared', 'compensable')) this.#begun().catch(() => undefined) // awaited where it matters
   }
 
@@ -133,7 +138,7 @@ export class Execution {
   }
 
   #placeOf(index: number, signal: AbortSignal): Place {
-    const branch = this.#host.finisher.branchOf(this.view, index)
+    const branch = this.view.journaled ? this.#host.finisher.branchOf(this.view, index) : this.view.id // never prepared
     return { transaction: this.view.id, index, branch, begun: () => this.#begunOr(signal) }
   }
 
@@ -149,7 +154,8 @@ export class Execution {
     // without a journal there is one that lasts, and its commit is all there is
     const onePhase = commit.filter((index) => this.#participants[index]?.commit && this.#isOnePhase(index))
     await this.#beginning
-    await Promise.all(commit.map((index) => this.#prepare(index, scope)))
+    const prepared = await Promise.allSettled(commit.map((index) => this.#prepare(index, scope)))
+    for (const each of prepared) if (each.status === 'rejected') throw each.reason
     if (Date.now() >= deadline) throw new CageError('DEADLINE_EXCEEDED', `transaction ${view.id} came too late to be decided`)
     if (onePhase.length > 0) {
       boundary('committing', view.id)
@@ -161,7 +167,7 @@ export class Execution {
       for (const index of onePhase) await this.#commitLive(index, scope)
     }
     boundary('decide', view.id)
-    await this.#append({ type: 'decide', commit })
+    await this.#append({ type: 'decide', commit, committed: onePhase })
     boundary('decided', view.id)
   }
 
@@ -207,13 +213,25 @@ export class Execution {
     if (view.ended !== undefined) return // in the course of finding out what its commit has come to
     try {
       await new Settlement(this.#host, view, this.#participants).run()
+    } catch (error) {
+      await this.#retract()
+      throw error
     } finally {
       for (const participant of this.#participants) participant.release?.()
       this.#host.ended(view)
     }
   }
 
+  /** Another has taken over: what we have left in the state after that nobody finds. Whoever took over can only have rolled back (T2). */
+  async #retract(): Promise<void> {
+    if (this.#isSaid) return
+    const scope = { deadline: Date.now() + RETRACT_MS, signal: new AbortController().signal }
+    const states = this.#participants.flatMap(({ record }, index) => (record.kind === 'state' ? [index] : []))
+    await Promise.allSettled(states.map((index) => this.#host.finisher.rollback(this.view, index, scope)))
+  }
+
   async #append(event: NewEvent): Promise<void> {
+    this.#isSaid ||= event.type === 'committing' || event.type === 'decide'
     await this.#host.append(this.view, event)
   }
 

@@ -5,9 +5,13 @@ import type { Decision, Scope } from '../../adapters/adapter.ts'
 import type { Pool } from '../../adapters/pool/contract.ts'
 import type { Bus } from '../../bus/bus.ts'
 import { CageError } from '../../errors.ts'
+import { KEYS_KEPT_MS } from '../once.ts'
 import type { ParticipantOutcome } from './contract.ts'
 import type { CallRecord, ParticipantRecord, TxView } from './events.ts'
 import { enqueue, keyOf } from './participant.ts'
+
+/** Sure of what is to be remembered for KEYS_KEPT_MS. */
+const DAY_MS = 86_400_000
 
 /** The pools of the cage's resources, as they are now. */
 export type Pools = (name: string) => Pool | undefined
@@ -58,12 +62,12 @@ export class Finisher {
   async rollback(view: TxView, index: number, scope: Scope): Promise<ParticipantOutcome> {
     const record = recordOf(view, index)
     const { participant, undo } = record
-    if (participant === 'prepared') {
+    const done = participant === 'compensable' || wasDone(view, index)
+    if (participant === 'prepared' && !(done && undo)) {
       if (record.kind === 'state') await this.#finishState(view, index, record, 'rollback', scope)
       if (record.kind === 'resource') await this.#finish(view, index, record.resource, 'rollback', scope)
       return 'rolled back'
     }
-    const done = participant === 'compensable' || view.outcomes[index] === 'committed'
     if (!done) return participant === 'irreversible' ? (view.outcomes[index] ?? 'not begun') : 'rolled back'
     if (!undo) throw new CageError('INVALID_ARGUMENT', `${record.name} has nothing that undoes it`)
     if (record.kind === 'resource') await this.#call(record.resource, undo, scope)
@@ -111,6 +115,8 @@ export class Finisher {
 
   async #undo(view: TxView, index: number, cage: string, module: string, undo: CallRecord, { deadline, signal }: Scope): Promise<void> {
     const { request } = view.plan
+    if (Date.now() - view.plan.deadline > KEYS_KEPT_MS - DAY_MS)
+      throw new CageError('CONFLICT', `${cage}.${module} no longer knows whether it ran: undo it by hand, then say done`)
     const key = keyOf(view.id, index, 'undo')
     const cancels = keyOf(view.id, index, 'do')
     await this.#bus.call(cage, module, undo.method, [...undo.args], { deadline, signal, request, key, cancels })
@@ -118,9 +124,14 @@ export class Finisher {
 
   #pool(resource: string): Pool {
     const pool = this.#pools(resource)
-    if (!pool) throw new CageError('UNAVAILABLE', `cage ${this.#cage} has no resource ${resource} any more`)
+    if (!pool) throw new CageError('NOT_FOUND', `cage ${this.#cage} has no resource ${resource} any more`)
     return pool
   }
+}
+
+/** Whether a participant has committed: known from the journal, or because undoing it has failed. */
+export function wasDone(view: TxView, index: number): boolean {
+  return view.outcomes[index] === 'committed' || view.outcomes[index] === 'failed'
 }
 
 export function recordOf(view: TxView, index: number): ParticipantRecord {

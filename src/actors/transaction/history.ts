@@ -56,7 +56,9 @@ export class History {
       await this.#bus.journals.keepAll(this.#cage, 'tx', records)
       if (this.#waiting.length === 0) this.#flushed()
     } catch (error) {
-      this.#log.warn({ transactions: records.length, err: error }, 'ended transactions are not in the history')
+      this.#waiting = [...records, ...this.#waiting].slice(0, MAX_WAITING)
+      this.#log.debug({ transactions: records.length, err: error }, 'ended transactions are not in the history yet')
+      this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS)
     }
   }
 }

@@ -1,4 +1,8 @@
-/** Orders: carries out what people have decided about an incident. What is done here may be done again: the copy that does it may die over it. */
+/**
+ * Orders: carries out what people have decided about an incident.
+ * D1. One order about an incident is carried out at a time. Where a copy has died over one, it is done again only if that does no harm.
+ * D2. What an order leads to may be an incident of its own: that one has all that is known by then.
+ */
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Bus } from '../../bus/bus.ts'
 import { CageError, toCageError } from '../../errors.ts'
@@ -21,10 +25,14 @@ const ATTEMPT_MS = 10_000
 
 /** Carries out an order; the incident ends, or keeps what went wrong. */
 export async function carryOut(order: OrderEvent, { bus, cage, log, incidents }: OrdersHost, writer: Writer): Promise<void> {
-  const incident = await incidents.get(order.incident)
-  if (!incident) return // it has ended: by an earlier order, or by ours before the copy that had it died
-  const { id } = incident
+  const { incident: id } = order
+  const begun = await incidents.begin(order, bus)
+  if (begun === undefined) return // it has ended: by an earlier order, or by ours before the copy that had it died
+  const { incident } = begun
   try {
+    if (begun.isBusy) throw new CageError('CONFLICT', 'another order about it is being carried out')
+    if (begun.isRepeated && !isRepeatable(order, incident))
+      throw new CageError('CONFLICT', 'a copy has died over an order about it: look what has come of it, then order again')
     await act(order, incident, writer)
   } catch (error) {
     if (writer.signal.aborted) throw error
@@ -36,13 +44,22 @@ export async function carryOut(order: OrderEvent, { bus, cage, log, incidents }:
   log.warn({ incident: id, action: order.action, by: order.by, reason: order.reason }, 'incident resolved')
 }
 
+/** D1. What a resource is told twice may happen twice; modules and queues know their keys. */
+function isRepeatable({ action }: OrderEvent, { problem, index, view }: Incident): boolean {
+  const isResource = (at: number): boolean => recordOf(view, at).kind === 'resource'
+  if (action === 'retry') return !(problem !== 'outcome unknown' && isResource(index))
+  return action !== 'compensate' || !view.plan.participants.some(({ undo }, at) => undo && isResource(at))
+}
+
 async function act({ action }: OrderEvent, { problem, index, view, participant, error }: Incident, writer: Writer): Promise<void> {
   const scope: Scope = { deadline: Date.now() + ATTEMPT_MS, signal: writer.signal }
   view.journaled = false // its journal is gone: the order is the intent
   if (problem === 'outcome unknown') {
     if (action !== 'retry') view.outcomes[index] = action === 'compensate' ? 'rolled back' : 'committed'
     view.ended = undefined
-    if ((await new Settlement(writer, view).run()) === 'incident') throw new CageError(error.code, `${participant}: ${error.message}`)
+    const settlement = new Settlement(writer, view)
+    await settlement.run()
+    if (settlement.raised.has(index)) throw new CageError(error.code, `${participant}: ${error.message}`) // D2
     return
   }
   if (action === 'done' || action === 'skip') return

@@ -3,6 +3,7 @@
  * R1. It looks all the time; one transaction that cannot be finished stops no other.
  * R2. Before it takes a journal over its owner must be out of reach twice: one that only reconnects is left alone.
  * R3. Prepared branches that no journal and no incident knows are rolled back (presumed abort).
+ * R4. A coordinator that was only asleep may still leave an intent in the state, until its deadline: they are looked for once more after it.
  */
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Pool } from '../../adapters/pool/contract.ts'
@@ -36,6 +37,9 @@ const LOOK_MS = 1_000
 const OWNER_MS = 1_000
 const AGAIN_MS = 500
 const JANITOR_MS = 30_000
+
+/** How long after its deadline a coordinator that wakes may still be at it, ms. */
+const LATE_MS = 1_000
 const JANITOR_ATTEMPT_MS = 10_000
 
 /** A prepared branch that is older is told in the log, ms. */
@@ -45,6 +49,8 @@ export class Recovery {
   readonly #host: RecoveryHost
   readonly #stopping = new AbortController()
   readonly #taken = new Set<string>()
+  /** Journals that are ours by now, and not finished: they are tried again. */
+  readonly #left = new Set<string>()
   readonly #cleaned = new WeakSet<Pool>()
   #loops: Promise<unknown> = Promise.resolve()
 
@@ -89,8 +95,9 @@ export class Recovery {
     const { bus, log, deps } = this.#host
     const { journals } = bus
     const isNewOrder = isOrder(info.name) && info.last === 1 // whoever sees it takes it
-    if (!isNewOrder && (await this.#isOwned(info))) return
+    if (!isNewOrder && !this.#left.has(info.name) && (await this.#isOwned(info))) return
     await deps.finisher.prefix()
+    this.#left.add(info.name)
     const { journal, entries } = await journals.takeOver<TxEvent | OrderEvent>(info.cage, 'tx', info.name)
     const orders: OrderEvent[] = []
     const events: { at: number; event: TxEvent }[] = []
@@ -105,7 +112,11 @@ export class Recovery {
     ])
     for (const end of ends) if (end.status === 'rejected' && !writer.signal.aborted) log.error({ err: end.reason }, 'left unfinished')
     await deps.history.flush()
-    if (ends.every(({ status }) => status === 'fulfilled')) await journal.remove()
+    if (ends.every(({ status }) => status === 'fulfilled')) {
+      await journal.remove()
+      this.#left.delete(info.name)
+    }
+    if (journal.fenced) this.#left.delete(info.name)
     journal.close()
   }
 
@@ -120,8 +131,18 @@ export class Recovery {
   async #finish(writer: Writer, view: TxView): Promise<void> {
     boundary('recover', view.id)
     const outcome = await new Settlement(writer, view).run()
+    if (outcome === 'rolled back') await this.#outlast(writer, view)
     writer.ended(view)
     this.#host.log.info({ transaction: view.id, outcome }, 'transaction finished for a dead coordinator')
+  }
+
+  /** R4 */
+  async #outlast({ finisher, signal }: Writer, view: TxView): Promise<void> {
+    const states = view.plan.participants.flatMap(({ kind }, index) => (kind === 'state' ? [index] : []))
+    if (states.length === 0) return
+    await pause(Math.max(0, view.plan.deadline - Date.now()) + LATE_MS, signal)
+    const scope = { deadline: Date.now() + JANITOR_ATTEMPT_MS, signal }
+    await Promise.all(states.map((index) => finisher.rollback(view, index, scope)))
   }
 
   /** R3 */
@@ -130,10 +151,10 @@ export class Recovery {
     const prefix = await this.#host.deps.finisher.prefix()
     for (const pool of this.#host.pools()) {
       if (pool.participant !== 'prepared' && (pool.participant !== undefined || this.#cleaned.has(pool))) continue
-      this.#cleaned.add(pool)
       const scope = { deadline: Date.now() + JANITOR_ATTEMPT_MS, signal: this.#stopping.signal }
-      await this.#cleanPool(pool, prefix, scope).catch((error: unknown) =>
-        this.#host.log.debug({ resource: pool.name, err: error }, 'prepared branches cannot be looked for'),
+      await this.#cleanPool(pool, prefix, scope).then(
+        () => this.#cleaned.add(pool),
+        (error: unknown) => this.#host.log.debug({ resource: pool.name, err: error }, 'prepared branches cannot be looked for'),
       )
     }
   }
@@ -161,8 +182,8 @@ export class Recovery {
     const ids = new Set(open.map(({ view }) => view.id))
     return (transaction) => {
       const journal = parseTransactionId(transaction)?.journal ?? ''
-      if (this.#host.isOwn(journal)) return this.#host.isRunning(transaction)
-      return names.has(journal) || ids.has(transaction)
+      if (ids.has(transaction)) return true
+      return this.#host.isOwn(journal) ? this.#host.isRunning(transaction) : names.has(journal)
     }
   }
 }

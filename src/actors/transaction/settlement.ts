@@ -12,7 +12,7 @@ import { pause } from '../../pause.ts'
 import { boundary } from './boundary.ts'
 import type { ParticipantOutcome } from './contract.ts'
 import type { TxEvent, TxOutcome, TxView } from './events.ts'
-import { type Finisher, recordOf } from './finisher.ts'
+import { type Finisher, recordOf, wasDone } from './finisher.ts'
 import type { Problem } from './incidents.ts'
 import type { Participant } from './participant.ts'
 
@@ -42,12 +42,17 @@ export class Settlement {
   readonly #host: SettlementHost
   readonly #view: TxView
   readonly #live: readonly Participant[]
-  #incidents = 0
+  readonly #raised = new Set<number>()
 
   constructor(host: SettlementHost, view: TxView, live: readonly Participant[] = []) {
     this.#host = host
     this.#view = view
     this.#live = live
+  }
+
+  /** Positions of participants that have become incidents. */
+  get raised(): ReadonlySet<number> {
+    return this.#raised
   }
 
   /** Resolves when nothing is left to do, but what has become an incident. Rejects if the coordinator goes before. */
@@ -58,7 +63,7 @@ export class Settlement {
     const commit = view.decision ?? []
     const dropped = view.plan.participants.map((_, index) => index).filter((index) => !commit.includes(index))
     await Promise.all([this.#commitAll(commit), this.#rollbackAll(dropped)])
-    return await this.#end(this.#incidents > 0 ? 'incident' : commit.length > 0 ? 'committed' : 'rolled back')
+    return await this.#end(this.#raised.size > 0 ? 'incident' : commit.length > 0 ? 'committed' : 'rolled back')
   }
 
   async #end(outcome: TxOutcome): Promise<TxOutcome> {
@@ -75,7 +80,8 @@ export class Settlement {
     for (const index of identities.keys()) {
       if (view.outcomes[index] === 'committed' || view.outcomes[index] === 'rolled back') continue
       this.#live[index]?.release?.()
-      const outcome = await this.#persist(index, (scope) => this.#host.finisher.outcome(view, index, scope))
+      const outcome = await this.#persist(index, (scope) => this.#host.finisher.outcome(view, index, scope)).catch(() => 'unknown' as const)
+      this.#checkAlive()
       if (outcome === 'unknown') {
         await this.#raise(
           index,
@@ -88,7 +94,7 @@ export class Settlement {
     }
     const done = [...identities.keys()].filter((index) => view.outcomes[index] === 'committed')
     const forward = done.length === identities.size || (done.length > 0 && !done.every((index) => recordOf(view, index).undo))
-    await this.#host.append(view, { type: 'decide', commit: forward ? [...commit] : [] })
+    await this.#host.append(view, { type: 'decide', commit: forward ? [...commit] : [], committed: done })
     return true
   }
 
@@ -140,14 +146,14 @@ export class Settlement {
   }
 
   #isUndone(index: number): boolean {
-    return recordOf(this.#view, index).participant === 'compensable' || this.#view.outcomes[index] === 'committed'
+    return recordOf(this.#view, index).participant === 'compensable' || wasDone(this.#view, index)
   }
 
   async #rollback(index: number): Promise<void> {
     const view = this.#view
     const live = this.#live[index]
     if (live && view.outcomes[index] === 'not begun') return live.release?.() // it will not begin any more
-    const isOver = live?.rollback !== undefined && view.outcomes[index] !== 'committed' && (await this.#rollbackLive(live))
+    const isOver = live?.rollback !== undefined && !wasDone(view, index) && (await this.#rollbackLive(live))
     live?.release?.()
     if (isOver) {
       view.outcomes[index] = 'rolled back'
@@ -177,9 +183,14 @@ export class Settlement {
     }
   }
 
-  /** Repeats until it succeeds; `until` (epoch ms), or an error that no repetition mends when there is a limit, ends it. */
+  /**
+   * Repeats until it succeeds, or until `until` (epoch ms). An error that no repetition mends ends it too: at once where there is a limit or
+   * nothing is held, else once it has been the same for as long as people would wait.
+   */
   async #persist<T>(index: number, work: (scope: Scope) => Promise<T>, until = Number.POSITIVE_INFINITY): Promise<T> {
     const { signal, log } = this.#host
+    const limited = until !== Number.POSITIVE_INFINITY || recordOf(this.#view, index).participant === 'deferred'
+    let hopelessSince: number | undefined
     for (let attempt = 1; ; attempt++) {
       this.#checkAlive()
       try {
@@ -187,8 +198,9 @@ export class Settlement {
       } catch (error) {
         this.#checkAlive()
         const failure = toCageError(error)
-        const limited = until !== Number.POSITIVE_INFINITY || recordOf(this.#view, index).participant === 'deferred'
-        if (limited && (!failure.retryable || Date.now() >= until)) throw failure
+        hopelessSince = failure.retryable ? undefined : (hopelessSince ?? Date.now())
+        const isHopeless = hopelessSince !== undefined && (limited || Date.now() - hopelessSince >= this.#host.patienceMs())
+        if (isHopeless || Date.now() >= until) throw failure
         const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
         const level = attempt % 10 === 5 ? 'warn' : 'debug'
         log[level](
@@ -201,10 +213,10 @@ export class Settlement {
   }
 
   async #raise(index: number, problem: Problem, error: CageError): Promise<void> {
-    this.#incidents++
+    this.#raised.add(index)
     const outcome: ParticipantOutcome = problem === 'outcome unknown' ? 'unknown' : 'failed'
     await this.#host.append(this.#view, { type: 'participant', index, outcome, error: error.toJSON() })
-    await this.#host.raise(this.#view, index, problem, error)
+    await this.#persist(index, async () => await this.#host.raise(this.#view, index, problem, error))
   }
 
   #checkAlive(): void {

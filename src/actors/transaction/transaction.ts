@@ -20,15 +20,8 @@ import type {
 } from './contract.ts'
 import type { Coordinator } from './coordinator.ts'
 import type { CallRecord } from './events.ts'
-import {
-  CallableParticipant,
-  ModuleParticipant,
-  type Participant,
-  QueueParticipant,
-  ResourceParticipant,
-  StateParticipant,
-  type World,
-} from './participant.ts'
+import { CallableParticipant, ModuleParticipant, type Participant, QueueParticipant, StateParticipant, type World } from './participant.ts'
+import { ResourceParticipant } from './resource.ts'
 
 /** What a transaction needs of the context that makes it. */
 export interface TransactionScope extends World {

@@ -85,8 +85,9 @@ export class Writer implements ExecutionHost {
   }
 
   ended(view: TxView): void {
+    if (view.journaled && view.planned && view.ended === undefined) return // its plan must stay: another will finish it
     this.views.delete(view)
-    if (view.journaled && view.planned && view.ended !== undefined) this.#deps.history.tell(view)
+    if (view.journaled && view.planned) this.#deps.history.tell(view)
   }
 
   /** W2 */

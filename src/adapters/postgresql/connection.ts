@@ -220,7 +220,12 @@ export class PostgresConnection implements ResourceConnection {
       if (!this.broken) await this.rollback(own).catch(() => this.#session.destroy()) // the server rolls back then
       throw error
     }
-    await this.commit(scope)
+    try {
+      await this.commit(scope)
+    } catch (error) {
+      if (this.#session.transaction !== 'I') this.#session.destroy() // R1
+      throw error
+    }
     return result
   }
 
@@ -229,6 +234,7 @@ export class PostgresConnection implements ResourceConnection {
     await this.#session.query(beginning(options, scope.deadline - Date.now(), this.#session.facts.version), scope)
     this.#inTransaction = true
     this.#branch = undefined
+    this.#prepared = undefined // of a branch before, whose answer came too late
   }
 
   /** Ends the session's transaction, whatever comes of it. A failed one is always rolled back, and says so by its answer. */

@@ -22,7 +22,7 @@ test('transaction: a journal tells where each transaction stands', () => {
   const events: TxEvent[] = [
     { tx: 1, at: 10, type: 'begin', plan: PLAN },
     { tx: 2, at: 11, type: 'committing', plan: PLAN, commit: [0, 1], identities: [[0, 'xid']] },
-    { tx: 1, at: 12, type: 'decide', commit: [0, 1] },
+    { tx: 1, at: 12, type: 'decide', commit: [0, 1], committed: [0] },
     { tx: 3, at: 13, type: 'begin', plan: PLAN },
     { tx: 3, at: 14, type: 'participant', index: 1, outcome: 'undone' },
     { tx: 3, at: 15, type: 'end', outcome: 'rolled back' },
@@ -32,6 +32,7 @@ test('transaction: a journal tells where each transaction stands', () => {
     events.map((event, n) => ({ at: n + 5, event })),
   )
   const [first, second, third] = [1, 2, 3].map((tx) => views.get(tx))
+  assert.deepEqual(first?.outcomes, ['committed', 'not begun'])
   assert.deepEqual([first?.decision, first?.ended, first?.position, first?.id], [[0, 1], undefined, 5, 'j.1'])
   assert.deepEqual([...(second?.committing?.identities ?? [])], [[0, 'xid']])
   assert.equal(second?.decision, undefined)
