@@ -26,8 +26,9 @@ const TRANSFERS = `
 export async function move(ctx, id, amount, fails = false) {
   const xa = ctx.transaction()
   xa.east.execute('insert into entries (id, amount) values ($1, $2)', [id, -amount])
-  if (ctx.config.west) xa.west.execute('insert into entries (id, amount) values ($1, $2)', [fails ? null : id, amount])
-  else if (fails) xa.callable({ name: 'refusal', execute() { throw new Error('refused') } })
+  // it fails after the fee was charged
+  if (fails) xa.west.execute('insert into entries (id, amount) select null, $1 from pg_sleep(0.5)', [amount])
+  else if (ctx.config.west) xa.west.execute('insert into entries (id, amount) values ($1, $2)', [id, amount])
   xa.state.update(id, () => amount)
   xa.queue('audit', { id: 'audit-' + id }).module('bank', 'audit').note(id)
   const fee = xa.module('bank', 'fees').charge(id)
