@@ -10,7 +10,7 @@ import type { Bus, Call, Outcome, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
 import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
-import { shortened } from '../scope.ts'
+import { OpenScope, shortened } from '../scope.ts'
 import type {
   CageResources,
   Cages,
@@ -64,13 +64,11 @@ export class CallContext implements Context {
   readonly #method: string
   readonly #request: RequestInfo
   readonly #running: Running | undefined
-  #controller: AbortController | undefined
   #ended: CageError | undefined
   #calls: Calls | undefined
   #log: Log | undefined
   #state: State | undefined
-  #scope: Scope | undefined
-  #listeners: ReadonlySet<(why: CageError) => void> = NOBODY
+  #scope: OpenScope | undefined
   #saga: SagaRun | undefined
   #stops: (() => void)[] | undefined
   #closed = false
@@ -94,9 +92,7 @@ export class CallContext implements Context {
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    if (this.#ended && !this.#controller.signal.aborted) this.#controller.abort(this.#ended)
-    return this.#controller.signal
+    return this.scope.signal
   }
 
   get request(): RequestView {
@@ -199,7 +195,10 @@ export class CallContext implements Context {
 
   /** What resources work within. */
   get scope(): Scope {
-    this.#scope ??= this.#makeScope()
+    if (!this.#scope) {
+      this.#scope = new OpenScope(this.deadline)
+      if (this.#ended) this.#scope.end(this.#ended)
+    }
     return this.#scope
   }
 
@@ -207,8 +206,7 @@ export class CallContext implements Context {
   end(error: CageError): void {
     if (this.#ended) return
     this.#ended = error
-    this.#controller?.abort(error)
-    for (const listener of this.#listeners) listener(error)
+    this.#scope?.end(error)
     if (this.#hasCalled) this.#source.bus.cancel(this)
   }
 
@@ -223,26 +221,6 @@ export class CallContext implements Context {
     const { id, log: level } = this.#request
     const fields = { method: this.#method, request: id }
     return level !== undefined && isFiner(level, log.level) ? log.child(fields, { level }) : log.child(fields)
-  }
-
-  /** X2: no signal is made for it. */
-  #makeScope(): Scope {
-    const signal = (): AbortSignal => this.signal
-    const listeners = new Set<(why: CageError) => void>()
-    this.#listeners = listeners
-    return {
-      deadline: this.deadline,
-      get signal() {
-        return signal()
-      },
-      watch: {
-        ended: () => this.#ended,
-        onEnd: (listener) => {
-          listeners.add(listener)
-          return () => listeners.delete(listener)
-        },
-      },
-    }
   }
 
   /** The call works for a saga. */
@@ -333,5 +311,3 @@ export class CallContext implements Context {
     }
   }
 }
-
-const NOBODY: ReadonlySet<(why: CageError) => void> = new Set()

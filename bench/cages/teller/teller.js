@@ -18,6 +18,7 @@ const WORK = {
     const xa = ctx.transaction()
     xa.nothing.hello(ANSWER)
     const [[answer]] = await xa.execute()
+    if (++started % 64 === 0) await new Promise(setImmediate) // it waits for nothing: the clock would never have its turn
     return answer
   },
   async three(ctx) {

@@ -6,6 +6,7 @@
 import type { Scope } from '../../adapters/adapter.ts'
 import { CageError, toCageError } from '../../errors.ts'
 import { PENDING } from '../../pending.ts'
+import { OpenScope } from '../../scope.ts'
 import { boundary } from './boundary.ts'
 import type { TransactionOptions } from './contract.ts'
 import type { TxView } from './events.ts'
@@ -17,13 +18,12 @@ export class Collection {
   /** Who failed first, if anybody did. */
   culprit: number | undefined
   /** For the work of the participants. */
-  readonly scope: Scope
+  readonly scope: OpenScope
   readonly #view: TxView
   readonly #participants: readonly Participant[]
   readonly #accept: TransactionOptions['accept']
-  readonly #giveUp = new AbortController()
   readonly #running: Promise<void>[] = []
-  #refusal: CageError | undefined
+  #pending = 0
   #isOver = false
   #decide: { resolve(value: unknown): void; reject(error: CageError): void } | undefined
 
@@ -32,16 +32,17 @@ export class Collection {
     this.#participants = participants
     this.#accept = accept
     this.results = participants.map(() => PENDING)
-    this.scope = { deadline: view.plan.deadline, signal: this.#giveUp.signal }
+    this.scope = new OpenScope(view.plan.deadline)
   }
 
   /** Resolves with what is made of the results. */
-  async run(placeOf: (index: number, signal: AbortSignal) => Place): Promise<unknown> {
+  async run(placeOf: (index: number, scope: Scope) => Place): Promise<unknown> {
     const accepted = new Promise<unknown>((resolve, reject) => {
       this.#decide = { resolve, reject }
     })
-    if (this.#refusal) this.#decide?.reject(this.#refusal)
-    const start = (index: number): void => this.#start(index, placeOf(index, this.#giveUp.signal))
+    const refusal = this.scope.ended()
+    if (refusal) this.#decide?.reject(refusal)
+    const start = (index: number): void => this.#start(index, placeOf(index, this.scope))
     const indexes = this.#participants.map((_, index) => index)
     const last = indexes.filter((index) => this.#participants[index]?.record.participant === 'irreversible')
     const first = indexes.filter((index) => !last.includes(index))
@@ -61,31 +62,34 @@ export class Collection {
   /** Rolls back, if there is no decision yet. */
   refuse(error: CageError): void {
     if (this.#isOver) return
-    this.#refusal ??= error
-    this.#giveUp.abort(error)
+    this.scope.end(error)
     this.#decide?.reject(error)
   }
 
   /** C2. */
   async end(): Promise<void> {
     this.#isOver = true
-    this.#giveUp.abort(new CageError('CANCELLED', 'the transaction was decided without it'))
+    if (this.#pending === 0) return
+    this.scope.end(new CageError('CANCELLED', 'the transaction was decided without it'))
     await Promise.all(this.#running)
   }
 
   #start(index: number, place: Place): void {
     const participant = this.#participants[index]
-    if (!participant || this.#refusal || this.#isOver) return
+    if (!participant || this.scope.ended() || this.#isOver) return
+    this.#pending++
     this.#view.outcomes[index] = 'pending'
     boundary('execute', this.#view.id, index)
     const run = participant.execute(place, this.scope).then(
       (result) => {
+        this.#pending--
         this.#view.outcomes[index] = 'executed'
         if (!this.#isOver) this.results[index] = result // C2
         boundary('executed', this.#view.id, index)
         this.#evaluate()
       },
       (error: unknown) => {
+        this.#pending--
         if (!this.#isOver) this.results[index] = toCageError(error)
         if (!this.#isOver) this.culprit ??= index
         this.#evaluate()
@@ -95,7 +99,7 @@ export class Collection {
   }
 
   #evaluate(): void {
-    if (this.#isOver || this.#refusal) return
+    if (this.#isOver || this.scope.ended()) return
     const { results } = this
     try {
       const value = (this.#accept ?? allOrNone)(results)

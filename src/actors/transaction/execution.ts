@@ -82,7 +82,7 @@ export class Execution {
   async #decided(): Promise<void> {
     try {
       await this.#lease()
-      this.#accepted = await this.#collection.run((index, signal) => this.#placeOf(index, signal))
+      this.#accepted = await this.#collection.run((index, scope) => this.#placeOf(index, scope))
       await this.#conclude()
     } catch (error) {
       await this.#collection.end()
@@ -123,12 +123,13 @@ export class Execution {
   }
 
   /** The same for a participant, which does not wait for a bus that is away once it has been given up. */
-  async #begunOr(signal: AbortSignal): Promise<void> {
-    const given = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  #begunOr(scope: Scope): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const off = whenEnded(scope, `transaction ${this.view.id}`, reject)
+      this.#begun()
+        .then(() => resolve(), reject)
+        .finally(off)
     })
-    await Promise.race([this.#begun(), given])
-    signal.throwIfAborted()
   }
 
   async #begin(): Promise<void> {
@@ -137,9 +138,9 @@ export class Execution {
     boundary('begun', this.view.id)
   }
 
-  #placeOf(index: number, signal: AbortSignal): Place {
+  #placeOf(index: number, scope: Scope): Place {
     const branch = this.view.journaled ? this.#host.finisher.branchOf(this.view, index) : this.view.id // never prepared
-    return { transaction: this.view.id, index, branch, begun: () => this.#begunOr(signal) }
+    return { transaction: this.view.id, index, branch, begun: () => this.#begunOr(scope) }
   }
 
   /** Prepares, commits what is the decision by its commit (T2), and records the decision. */
