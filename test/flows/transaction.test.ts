@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { type Bank, bank } from '../support/bank.ts'
 import { type NatsServer, startNats } from '../support/nats.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { type PostgresServer, plainClient, startPostgres } from '../support/postgres.ts'
 import { codeOf, sized } from '../support/stage.ts'
 import { eventually } from '../support/wait.ts'
 
@@ -123,4 +123,27 @@ test('transactions: a database that hangs holds nobody past the deadline, and al
   await eventually('transfers go on', async () => await set.call('transfers.move', 'after', 1).catch(() => false))
   await set.settled()
   assert.deepEqual(await set.scandals(), [])
+})
+
+test('transactions: a prepared branch that no journal knows is rolled back, one of another installation is left alone', async (t) => {
+  const { set, postgres } = await start(t, true, 1)
+  await set.call('transfers.move', 'first', 1)
+  const installation = await set.bus.journals.identity()
+  const client = await plainClient(t, { ...postgres, url: postgres.url.replace(/postgres$/, 'east') })
+  const orphan = `menagerie/${installation}/bank/nobody-0.1/0`
+  const others = 'menagerie/elsewhere/bank/nobody-0.1/0'
+  for (const branch of [orphan, others]) {
+    await client.query('begin')
+    await client.query('insert into entries (id, amount) values ($1, 1)', [branch])
+    await client.query(`prepare transaction '${branch}'`)
+  }
+  const [copy] = set.copies
+  const msg = 'a prepared branch that no journal knows is rolled back'
+  await copy?.until('the janitor has come by', (entry) => entry.msg === msg && entry.branch === orphan, { limitMs: 60_000 })
+  const { rows } = await client.query('select gid from pg_prepared_xacts')
+  assert.deepEqual(
+    rows.map(({ gid }) => gid),
+    [others],
+  )
+  await client.query(`rollback prepared '${others}'`)
 })

@@ -102,7 +102,7 @@ test('journal: in a cluster before 2.11 owners who fight for one make one list, 
   await eventually(
     'the cluster has a leader',
     () =>
-      journals[0]?.list('tx').then(
+      journals[0]?.identity().then(
         () => true,
         () => false,
       ),
