@@ -10,6 +10,7 @@ import type { BusOptions } from '../bus/connection.ts'
 import type { Culprit } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
+import { pause } from '../pause.ts'
 import type { CageSettings } from '../settings.ts'
 import type { Placement } from './cage.ts'
 import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
@@ -111,6 +112,9 @@ export class SpareWorker {
   }
 }
 
+/** How long a worker that is stuck is asked where, ms: it is ended whatever comes of that. */
+const WHERE_MS = 2_000
+
 export class CageThread implements Child {
   readonly id: string
   readonly restart = 'permanent'
@@ -203,7 +207,8 @@ export class CageThread implements Child {
   async #endStalled(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<ThreadDeath> {
     const [markedModule, markedMethod] = this.#marked(heartbeat)
     const { cagesDir, dataDir } = this.#options.data()
-    const place = await whereIs(worker.threadId, cagesDir, join(dataDir, 'cache')).catch(() => undefined) // then the mark has to do
+    const asked = whereIs(worker.threadId, cagesDir, join(dataDir, 'cache')).catch(() => undefined)
+    const place = await Promise.race([asked, pause(WHERE_MS).then(() => undefined)]) // without an answer the mark has to do
     const death = new ThreadDeath(
       `the worker's event loop stood still for ${stallMs} ms`,
       place?.module ?? markedModule,

@@ -88,13 +88,13 @@ test('poison: a call that kills its process is dead at last, and no other', asyn
 test('poison: a hanging method, a missing method and a missing module are dead when they expire', async (t) => {
   const set = await begin(t, '{ queues: { work: { timeoutMs: 300, backoff: { firstMs: 100, maxMs: 300 } } } }')
   await Promise.all([
-    set.enqueue('hanging', [1], { id: 'hanging', expiresMs: 2_000 }),
-    set.enqueue('missing', [2], { id: 'method', expiresMs: 2_000 }),
+    set.enqueue('hanging', [1], { id: 'hanging', expiresMs: 4_000 }),
+    set.enqueue('missing', [2], { id: 'method', expiresMs: 4_000 }),
     set.bus.enqueue('work', 'soak', 'missing', 'run', [], {
       request: { id: '' },
       deadline: Date.now() + 5_000,
       id: 'module',
-      expiresMs: 2_000,
+      expiresMs: 4_000,
     }),
   ])
   await set.idle()
