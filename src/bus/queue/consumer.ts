@@ -12,10 +12,10 @@ import { cancelSubject } from '../subjects.ts'
 import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
-import { Journal } from './journal.ts'
 import { type Share, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
 import { Settled } from './settled.ts'
+import { Settlements } from './settlements.ts'
 import { sharedName } from './streams.ts'
 
 const APART: readonly Share[] = ['normal', 'high']
@@ -48,7 +48,7 @@ export class SharedConsumer implements Consumer {
     this.#queue = queue
     this.#cage = cage
     this.#policy = policy
-    this.#settled = new Settled(new Journal(deps, queue, cage))
+    this.#settled = new Settled(new Settlements(deps, queue, cage))
     this.#executor = new Executor({
       js,
       ledger,

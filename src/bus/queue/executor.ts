@@ -267,7 +267,7 @@ export class Executor {
     }
   }
 
-  /** X4. Where the ledger tells what has become of a call, the journal need not. */
+  /** X4. Where the ledger tells what has become of a call, those who come after need not be told. */
   #settle(taken: Taken): Promise<undefined> {
     const { settled, sequenced } = this.#options
     settled.add(taken.delivery, taken.call.id === undefined && !sequenced)

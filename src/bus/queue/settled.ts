@@ -2,12 +2,12 @@
  * Settled: the messages of a cage's share of a queue that are settled of late: their end is decided, and its effects are written. A server
  * that is killed forgets what it has confirmed in its last 100 ms (2.9.10, server/filestore.go, flushLoop) and gives it out again: then it is
  * acknowledged again, not run.
- * T1. This copy remembers what it has settled itself, and what the journal tells of others: of copies that died with the server above all.
- * T2. The journal is read at the start and after each reconnect. Nothing runs before that is done.
+ * T1. This copy remembers what it has settled itself, and what the settlements of others tell: of copies that died with the server above all.
+ * T2. The settlements are read at the start and after each reconnect. Nothing runs before that is done.
  * A ring, because a Map of the newest is searched through all its deleted entries for the oldest one.
  */
 import type { Delivery } from '../jetstream.ts'
-import type { Journal } from './journal.ts'
+import type { Settlements } from './settlements.ts'
 
 const REMEMBERED = 16_384
 
@@ -15,16 +15,16 @@ export class Settled {
   readonly #seqs = new Float64Array(REMEMBERED)
   /** When each was stored: a stream that was made anew counts from 1 again. */
   readonly #times = new Float64Array(REMEMBERED)
-  readonly #journal: Journal | undefined
+  readonly #settlements: Settlements | undefined
 
-  /** Without a journal, only this copy's memory counts: where each call has a record in the ledger. */
-  constructor(journal?: Journal) {
-    this.#journal = journal
+  /** Without them, only this copy's memory counts: where each call has a record in the ledger. */
+  constructor(settlements?: Settlements) {
+    this.#settlements = settlements
   }
 
   /** Resolves when everything is known that others have written (T2); undefined if it is. */
   reading(): Promise<void> | undefined {
-    return this.#journal?.reading((seq, time) => {
+    return this.#settlements?.reading((seq, time) => {
       if (time > (this.#times[seq % REMEMBERED] ?? 0)) this.#remember(seq, time)
     })
   }
@@ -34,10 +34,10 @@ export class Settled {
     return this.#seqs[at] === seq && this.#times[at] === time
   }
 
-  /** `journaled`: those who come after this copy are told as well. */
-  add({ seq, time }: Delivery, journaled: boolean): void {
+  /** `shared`: those who come after this copy are told as well. */
+  add({ seq, time }: Delivery, shared: boolean): void {
     this.#remember(seq, time)
-    if (journaled) this.#journal?.note(seq, time)
+    if (shared) this.#settlements?.note(seq, time)
   }
 
   #remember(seq: number, time: number): void {

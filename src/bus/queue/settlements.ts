@@ -1,5 +1,5 @@
 /**
- * Journal: what the copies of a cage have settled in a queue, in the stream SETTLED, for whoever runs it after them (settled.ts). The server
+ * Settlements: what the copies of a cage have settled in a queue, in the stream SETTLED, for whoever runs it after them (settled.ts). The server
  * has what is published in its file at once, unlike the state of a consumer.
  * J1. One message tells of everything that was settled in a turn of the event loop, or while as many as `MOST_UNDER_WAY` were under way: its
  *     cost falls with the load. Nobody waits for it.
@@ -15,7 +15,7 @@ import { decodeBody, encodeResult } from '../wire.ts'
 import { STREAMS } from './message.ts'
 import type { Streams } from './streams.ts'
 
-export interface JournalDeps {
+export interface SettlementsDeps {
   nc: NatsConnection
   connection: Connection
   js: JetStream
@@ -32,8 +32,8 @@ const MOST_UNDER_WAY = 4
 const READ_MS = 4_000
 const AGAIN_MS = 100
 
-export class Journal {
-  readonly #deps: JournalDeps
+export class Settlements {
+  readonly #deps: SettlementsDeps
   readonly #subject: string
   /** Sequences, each with the time (epoch ms) when it was stored. */
   #noted: number[] = []
@@ -43,7 +43,7 @@ export class Journal {
   #readAt = -1
   #reading: Promise<void> | undefined
 
-  constructor(deps: JournalDeps, queue: string, cage: string) {
+  constructor(deps: SettlementsDeps, queue: string, cage: string) {
     this.#deps = deps
     this.#subject = `settled.${queue}.${cage}`
   }
