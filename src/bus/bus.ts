@@ -195,6 +195,8 @@ export interface Bus {
    * (not stored), DEADLINE_EXCEEDED (nobody knows: repeat it with the same id), CONFLICT, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE.
    */
   enqueue(queue: string, cage: string, module: string, method: string, args: unknown[], options: EnqueueOptions): Promise<string>
+  /** Throws INVALID_ARGUMENT for a call that `enqueue` would refuse. */
+  checkEnqueue(queue: string, cage: string, module: string, method: string, options: Omit<EnqueueOptions, 'request' | 'deadline'>): void
   /** Runs the calls that a cage has in a queue, as one of its copies, until the consumer is stopped. The policy is read at each use. */
   consume(queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler): Promise<Consumer>
   /** Queues and dead letters as engineers see them. */

@@ -11,11 +11,12 @@ import { BusJournals } from './journal/journals.ts'
 import { answerWhetherAlive, isAlive } from './liveness.ts'
 import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
+import { checkEnqueue } from './queue/producer.ts'
 import { Queues, type QueuesOptions } from './queue/queues.ts'
 import { busSchedules } from './schedules.ts'
 import { Server } from './server.ts'
 import { States } from './state/states.ts'
-import { cancelSubject } from './subjects.ts'
+import { callSubject, cancelSubject } from './subjects.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
 export async function openBus(
@@ -50,6 +51,7 @@ export async function openBus(
     cancel: (owner) => caller.cancel(owner),
     serve: (cage, module, handler) => server.serve(cage, module, handler),
     enqueue: (queue, cage, module, method, args, enqueueOptions) => queues.enqueue(queue, cage, module, method, args, enqueueOptions),
+    checkEnqueue: (queue, cage, module, method, checkedOptions) => checkEnqueue(queue, callSubject(cage, module, method), checkedOptions),
     consume: (queue, cage, policy, handler) => queues.consume(queue, cage, policy, handler),
     queues: queues.admin,
     schedules: busSchedules(nc, caller, outbox),

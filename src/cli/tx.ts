@@ -21,6 +21,7 @@ const ls = command({
     limit: option('N', 'at most so many that have ended (default: 50)', readCount),
     ...BUS_WORDS,
   },
+  check: ({ ended, since, limit }) => (!ended && (since ?? limit) !== undefined ? ['--since and --limit are for --ended'] : []),
   examples: ['tx ls', 'tx ls --ended --since 1h --json | jq .outcome'],
   run: (values) =>
     withQueues('tx ls', values, async (bus) => {
@@ -87,7 +88,7 @@ const show = command({
   run: (values) =>
     withQueues('tx show', values, async (bus) => {
       const { findTransaction } = await admin()
-      const record = await findTransaction(bus, values.id)
+      const record = await findTransaction(bus, values.id.replace(/\/\d+$/, '')) // an incident's id will do
       if (!record) throw new CageError('NOT_FOUND', `nothing is known of transaction ${values.id}`)
       if (values.json) printJson(record)
       else showRecord(record)

@@ -195,6 +195,10 @@ export class SagaRun implements Saga {
   async #step(name: string, code: Undo): Promise<unknown> {
     const n = this.#next()
     checkStep(name, this.#names)
+    for (const each of [code.action, code.compensation])
+      if (each !== undefined && typeof each !== 'function')
+        throw new CageError('INVALID_ARGUMENT', `step ${name}: action and compensation are functions`)
+    if (!code.action) throw new CageError('INVALID_ARGUMENT', `step ${name} has no action`)
     this.#undos[n] = code
     const journal = await this.#open()
     const { operation } = await this.#come(journal, n, 'step', name, { type: 'intent', n, step: name }) // R1

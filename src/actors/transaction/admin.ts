@@ -50,8 +50,9 @@ export async function findTransaction(bus: Bus, id: string): Promise<TxRecord | 
   if (!parseTransactionId(id)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(id)} is no transaction's id`)
   for (const { cage, view } of await openTransactions(bus))
     if (view.id === id) return { ...recordOf(cage, view), outcome: undefined, endedAt: undefined }
-  for await (const record of endedTransactions(bus, {})) if (record.id === id) return record
-  return undefined
+  let found: TxRecord | undefined
+  for await (const record of endedTransactions(bus, {})) if (record.id === id) found = record // the last one has what people have decided
+  return found
 }
 
 /**

@@ -4,7 +4,7 @@
  * C2. Those that have not ended by the decision are given up: their signal fires, they are waited for, and whatever they come to is no result.
  */
 import type { Scope } from '../../adapters/adapter.ts'
-import { CageError, toCageError } from '../../errors.ts'
+import { CageError, toCageError, UNCERTAIN } from '../../errors.ts'
 import { PENDING } from '../../pending.ts'
 import { OpenScope } from '../../scope.ts'
 import { boundary } from './boundary.ts'
@@ -90,7 +90,12 @@ export class Collection {
       },
       (error: unknown) => {
         this.#pending--
-        if (!this.#isOver) this.results[index] = toCageError(error)
+        const failure = toCageError(error)
+        const { kind, participant: given } = participant.record
+        const certain = !UNCERTAIN.has(failure.code)
+        if (given === 'irreversible') this.#view.outcomes[index] = certain ? 'failed' : 'unknown'
+        else if (kind === 'module' && certain) this.#view.outcomes[index] = 'rolled back' // it has answered, or nobody was there: nothing is to be undone
+        if (!this.#isOver) this.results[index] = failure
         if (!this.#isOver) this.culprit ??= index
         this.#evaluate()
       },
@@ -102,7 +107,7 @@ export class Collection {
     if (this.#isOver || this.scope.ended()) return
     const { results } = this
     try {
-      const value = (this.#accept ?? allOrNone)(results)
+      const value = checked((this.#accept ?? allOrNone)(results))
       if (value !== undefined) {
         this.#isOver = true // what ends from now on is rolled back
         return this.#decide?.resolve(value)
@@ -112,6 +117,13 @@ export class Collection {
       this.refuse(toCageError(error))
     }
   }
+}
+
+/** A promise would commit before it has decided, and `false` would commit what was meant to wait. */
+function checked(value: unknown): unknown {
+  if (typeof value === 'boolean' || typeof (value as { then?: unknown } | undefined | null)?.then === 'function')
+    throw new CageError('INVALID_ARGUMENT', 'accept must return undefined to wait or what execute resolves to, not a promise or a boolean')
+  return value
 }
 
 function allOrNone(results: readonly unknown[]): unknown {

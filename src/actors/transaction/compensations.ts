@@ -40,7 +40,8 @@ export class Compensations {
     const answer = asked.catch((error: unknown): ModuleCompensations => {
       this.#known.delete(place)
       if (error instanceof CageError && error.code === 'NOT_FOUND') return {} // of a runtime that knows no such question
-      throw error
+      const why = error instanceof Error ? error.message : String(error)
+      throw new CageError('UNAVAILABLE', `nobody can say what undoes ${place}: ${why.replace(`.${COMPENSATIONS}`, '')}`, { cause: error })
     })
     this.#known.set(place, { at: Date.now(), answer })
     return answer

@@ -1,5 +1,5 @@
 /** Transactions as modules write them. Types only; users import them from 'menagerie'. */
-import type { CageModules, CageResources, Called, QueuedCalls, QueueOptions, State } from '../contract.ts'
+import type { CageModules, CageResources, Called, QueuedCalls, QueueOptions } from '../contract.ts'
 
 /** How a transaction is run. */
 export interface TransactionOptions {
@@ -71,7 +71,7 @@ export interface TransactionBase {
     set(key: string, value: unknown): Named
     delete(key: string): Named
     /** As `ctx.state.update`; its result is the new value. */
-    update: <T = unknown>(key: string, change: Parameters<State['update']>[1] & ((current: T | undefined) => unknown)) => Named
+    update<T = unknown>(key: string, change: (current: T | undefined) => T | undefined): Named
   }
   queue(name: string, options?: Omit<QueueOptions, 'id'> & { id?: string }): ParticipatingQueue
   callable(hooks: Callable): Named

@@ -2,7 +2,7 @@
 import type { Bus } from '../../bus/bus.ts'
 import type { Log } from '../../log.ts'
 import type { ParticipantOutcome } from './contract.ts'
-import type { TxOutcome, TxView } from './events.ts'
+import type { OrderEvent, TxOutcome, TxView } from './events.ts'
 
 /** A transaction that has ended, as it is kept; without outcome and end it is under way. */
 export interface TxRecord {
@@ -13,6 +13,8 @@ export interface TxRecord {
   /** The request's id. */
   request: string
   outcome: TxOutcome | undefined
+  /** What people have decided about an incident of it. */
+  resolution?: OrderEvent | undefined
   /** Epoch ms. */
   endedAt: number | undefined
   participants: { name: string; outcome: ParticipantOutcome }[]

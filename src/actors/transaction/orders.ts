@@ -8,7 +8,8 @@ import type { Bus } from '../../bus/bus.ts'
 import { CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { OrderEvent } from './events.ts'
-import { recordOf } from './finisher.ts'
+import { recordOf as participantOf } from './finisher.ts'
+import { recordOf } from './history.ts'
 import type { Incident, Incidents } from './incidents.ts'
 import { Settlement } from './settlement.ts'
 import type { Writer } from './writer.ts'
@@ -39,14 +40,18 @@ export async function carryOut(order: OrderEvent, { bus, cage, log, incidents }:
     await incidents.failed(id, order, toCageError(error))
     return log.error({ incident: id, action: order.action, err: error }, 'the order about an incident was in vain')
   }
-  await bus.journals.keep(cage, 'tx', id, { ...incident, resolution: order })
+  const { participant, view } = incident
+  const record = { ...recordOf(cage, { ...view, ended: 'incident' }), resolution: order }
+  const note = `${order.action} by ${order.by}: ${order.reason}`
+  record.events.push({ type: 'resolved', at: Date.now(), participant, note })
+  await bus.journals.keep(cage, 'tx', id, record)
   await incidents.resolved(id)
   log.warn({ incident: id, action: order.action, by: order.by, reason: order.reason }, 'incident resolved')
 }
 
 /** D1. What a resource is told twice may happen twice; modules and queues know their keys. */
 function isRepeatable({ action }: OrderEvent, { problem, index, view }: Incident): boolean {
-  const isResource = (at: number): boolean => recordOf(view, at).kind === 'resource'
+  const isResource = (at: number): boolean => participantOf(view, at).kind === 'resource'
   if (action === 'retry') return !(problem !== 'outcome unknown' && isResource(index))
   return action !== 'compensate' || !view.plan.participants.some(({ undo }, at) => undo && isResource(at))
 }
@@ -65,13 +70,13 @@ async function act({ action }: OrderEvent, { problem, index, view, participant, 
   if (action === 'done' || action === 'skip') return
   if (action === 'retry') {
     if (problem === 'undo failed') await writer.finisher.rollback(view, index, scope)
-    else if (recordOf(view, index).participant === 'one-phase') await writer.finisher.repeat(view, index, scope)
+    else if (participantOf(view, index).participant === 'one-phase') await writer.finisher.repeat(view, index, scope)
     else await writer.finisher.commit(view, index, scope)
     return
   }
   if (problem === 'undo failed') throw new CageError('INVALID_ARGUMENT', 'the others are undone already: retry, done or skip')
   const others = view.plan.participants.map((_, other) => other).filter((other) => other !== index && view.outcomes[other] === 'committed')
-  const stuck = others.filter((other) => !recordOf(view, other).undo).map((other) => recordOf(view, other).name)
+  const stuck = others.filter((other) => !participantOf(view, other).undo).map((other) => participantOf(view, other).name)
   if (stuck.length > 0) throw new CageError('INVALID_ARGUMENT', `nothing undoes ${stuck.join(', ')}`)
   for (const other of others.reverse()) await writer.finisher.rollback(view, other, scope)
 }

@@ -7,6 +7,7 @@
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
 import type { Bus, RequestInfo, StateChange } from '../../bus/bus.ts'
+import { whenEnded } from '../../scope.ts'
 import type { Callable } from './contract.ts'
 import type { ParticipantRecord, QueueRecord } from './events.ts'
 
@@ -145,7 +146,10 @@ export class QueueParticipant implements Participant {
     return await enqueue(this.#world.bus, this.record, this.#world.request, deadline)
   }
 
+  /** What is wrong with it is told before the decision. */
   async execute(): Promise<unknown> {
+    const { queue, cage, module, call, id, options } = this.record
+    this.#world.bus.checkEnqueue(queue, cage, module, call.method, { ...options, id })
     return this.record.id
   }
 }
@@ -160,12 +164,16 @@ export async function enqueue(
   return await bus.enqueue(queue, cage, module, call.method, [...call.args], { ...options, id, request, deadline })
 }
 
+/** A callable by itself has so long to roll back, ms. */
+const ROLLBACK_MS = 10_000
+
 /** Hooks of the user's own. */
 export class CallableParticipant implements Participant {
   readonly record: ParticipantRecord
   readonly args: readonly unknown[] = []
   readonly #hooks: Callable
   #begun = false
+  #isLost = false
 
   constructor(hooks: Callable) {
     this.#hooks = hooks
@@ -175,11 +183,11 @@ export class CallableParticipant implements Participant {
   async alone(scope: Scope): Promise<unknown> {
     try {
       const result = await this.#run(scope)
-      await this.prepare()
-      await this.commit()
+      await this.prepare(scope)
+      await this.commit(scope)
       return result
     } catch (error) {
-      await this.rollback()
+      await this.rollback({ deadline: Date.now() + ROLLBACK_MS, signal: new AbortController().signal })
       throw error
     }
   }
@@ -188,24 +196,47 @@ export class CallableParticipant implements Participant {
     return await this.#run(scope)
   }
 
-  async prepare(): Promise<void> {
-    await this.#hooks.prepare?.()
+  get isLost(): boolean {
+    return this.#isLost
   }
 
-  async commit(): Promise<void> {
-    await this.#hooks.commit?.()
+  async prepare(scope: Scope): Promise<void> {
+    await this.#within(scope, this.#hooks.prepare?.())
+  }
+
+  /** One that does not end may come to pass or not. */
+  async commit(scope: Scope): Promise<void> {
+    const hook = Promise.resolve(this.#hooks.commit?.())
+    let isSettled = false
+    const settled = (): void => {
+      isSettled = true
+    }
+    hook.then(settled, settled)
+    await this.#within(scope, hook).catch((error: unknown) => {
+      this.#isLost = !isSettled
+      throw error
+    })
     this.#begun = false
   }
 
-  async rollback(): Promise<boolean> {
-    if (this.#begun) await this.#hooks.rollback?.()
+  async rollback(scope: Scope): Promise<boolean> {
+    const begun = this.#begun
     this.#begun = false
+    if (begun) await this.#within(scope, this.#hooks.rollback?.())
     return true
   }
 
   async #run(scope: Scope): Promise<unknown> {
     this.#begun = true
-    await this.#hooks.begin?.(scope)
-    return await this.#hooks.execute(scope)
+    await this.#within(scope, this.#hooks.begin?.(scope))
+    return await this.#within(scope, this.#hooks.execute(scope))
+  }
+
+  /** A hook that never ends must not keep the others. */
+  #within<T>(scope: Scope, hook: Promise<T> | T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const off = whenEnded(scope, this.record.name, reject)
+      Promise.resolve(hook).then(resolve, reject).finally(off)
+    })
   }
 }

@@ -8,6 +8,7 @@ export function reportOf(error: CageError, view: TxView, results: readonly unkno
   const outcomes = view.plan.participants.map(({ name, participant }, index) => {
     const result = results[index]
     const outcome = view.outcomes[index] ?? 'not begun'
+    if (outcome === 'executed' && participant !== 'irreversible' && view.ended === undefined) return { name, outcome: 'pending' as const }
     if (!(result instanceof CageError))
       return { name, outcome: outcome === 'pending' && participant === 'irreversible' ? ('unknown' as const) : outcome }
     const uncertain = participant === 'irreversible' && UNCERTAIN.has(result.code)

@@ -152,8 +152,14 @@ export class Settlement {
   async #rollback(index: number): Promise<void> {
     const view = this.#view
     const live = this.#live[index]
-    if (live && view.outcomes[index] === 'not begun') return live.release?.() // it will not begin any more
-    const isOver = live?.rollback !== undefined && !wasDone(view, index) && (await this.#rollbackLive(live))
+    const wasNotDone = view.outcomes[index] === 'rolled back' && recordOf(view, index).participant === 'compensable'
+    if (live && (view.outcomes[index] === 'not begun' || wasNotDone)) return live.release?.() // nothing is to be undone
+    let isOver: boolean
+    try {
+      isOver = live?.rollback !== undefined && !wasDone(view, index) && (await this.#rollbackLive(live))
+    } catch (error) {
+      return await this.#raise(index, 'undo failed', toCageError(error))
+    }
     live?.release?.()
     if (isOver) {
       view.outcomes[index] = 'rolled back'
@@ -173,11 +179,13 @@ export class Settlement {
     if (compensates) boundary('undone', view.id, index)
   }
 
+  /** Rejects only if there is nobody else to do it. */
   async #rollbackLive(live: Participant): Promise<boolean> {
     const scope: Scope = { deadline: Date.now() + ATTEMPT_MS, signal: this.#host.signal }
     try {
       return (await live.rollback?.(scope)) ?? false
     } catch (error) {
+      if (live.record.kind === 'callable') throw error
       this.#host.log.debug({ participant: live.record.name, err: error }, 'rollback of the connection failed, by its name then')
       return false
     }

@@ -4,7 +4,7 @@
  */
 import type { Scope } from '../../adapters/adapter.ts'
 import { CageError } from '../../errors.ts'
-import { isMethodName, isName } from '../../names.ts'
+import { didYouMean, isMethodName, isName } from '../../names.ts'
 import { shortened } from '../../scope.ts'
 import { proxyOf } from '../proxies.ts'
 import type { Resources } from '../resources.ts'
@@ -35,6 +35,7 @@ export interface TransactionScope extends World {
 
 /** A new transaction. */
 export function newTransaction(world: TransactionScope, options: TransactionOptions): Transaction {
+  checkOptions(options)
   const { resources, coordinator, module: own, by, request } = world
   const participants: Participant[] = []
   const written: [resource: string, keys: readonly string[]][] = []
@@ -46,9 +47,11 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
     return {
       undo(method, ...args) {
         const { record } = participant
+        if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: name its undo before')
         if (record.kind !== 'module' && record.kind !== 'resource')
           throw new CageError('INVALID_ARGUMENT', `${record.name} is rolled back by itself, it has no undo`)
-        if (!isMethodName(method)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
+        if (typeof method !== 'string' || !isMethodName(method))
+          throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
         record.undo = { method, args: args.length > 0 ? args : participant.args }
         if (record.kind === 'module') record.participant = 'compensable'
       },
@@ -65,16 +68,24 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
     return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone)))
   }
 
+  function addState(key: string, change: (current: unknown) => unknown): Named {
+    if (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_KEY_BYTES)
+      throw new CageError('INVALID_ARGUMENT', `a key is text of 1 to ${MAX_KEY_BYTES} bytes, not ${String(key).slice(0, 80)}`)
+    if (typeof change !== 'function') throw new CageError('INVALID_ARGUMENT', 'xa.state.update needs a function')
+    return add(new StateParticipant(world, own, key, change))
+  }
+
   const base: TransactionBase = {
     cages: proxyOf((cage) => proxyOf((module) => modules(cage, module))),
     module: modules,
     state: {
-      set: (key, value) => add(new StateParticipant(world, own, key, () => value)),
-      delete: (key) => add(new StateParticipant(world, own, key, () => undefined)),
-      update: (key, change) => add(new StateParticipant(world, own, key, change as (current: unknown) => unknown)), // the module wrote it and knows
+      set: (key, value) => addState(key, () => value),
+      delete: (key) => addState(key, () => undefined),
+      update: (key, change) => addState(key, change as (current: unknown) => unknown), // the module wrote it and knows
     },
     queue(name, { id, ...queueOptions } = {}) {
-      if (!isName(name)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
+      if (typeof name !== 'string' || !isName(name))
+        throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
       const target = (cage: string, module: string): Participating =>
         methods((method, args) => add(new QueueParticipant(world, name, world.idOf(id), queueOptions, [cage, module, method], args)))
       return {
@@ -82,7 +93,11 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
         module: target,
       }
     },
-    callable: (hooks: Callable) => add(new CallableParticipant(hooks)),
+    callable(hooks: Callable) {
+      if (typeof hooks?.execute !== 'function') throw new CageError('INVALID_ARGUMENT', 'a callable needs a function execute')
+      checkKeys('callable', hooks, HOOKS)
+      return add(new CallableParticipant(hooks))
+    },
     resource,
     async execute<R>() {
       if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
@@ -115,4 +130,25 @@ function methods(add: (method: string, args: unknown[]) => Named): Participating
       (...args: unknown[]) =>
         add(method, args),
   )
+}
+
+/** As ctx.state says. */
+const MAX_KEY_BYTES = 256
+const OPTIONS = ['accept', 'timeoutMs', 'syncCommit']
+const HOOKS = ['name', 'begin', 'execute', 'prepare', 'commit', 'rollback']
+
+function checkOptions(options: TransactionOptions): void {
+  checkKeys('ctx.transaction', options, OPTIONS)
+  const { accept, timeoutMs, syncCommit } = options
+  if (accept !== undefined && typeof accept !== 'function') throw new CageError('INVALID_ARGUMENT', 'accept must be a function')
+  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs < Number.POSITIVE_INFINITY))
+    throw new CageError('INVALID_ARGUMENT', `timeoutMs must be a positive number, not ${timeoutMs}`)
+  if (syncCommit !== undefined && typeof syncCommit !== 'boolean')
+    throw new CageError('INVALID_ARGUMENT', 'syncCommit must be true or false')
+}
+
+function checkKeys(what: string, given: object, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null) throw new CageError('INVALID_ARGUMENT', `${what} takes an object, not ${typeof given}`)
+  const unknown = Object.keys(given).find((key) => !known.includes(key))
+  if (unknown !== undefined) throw new CageError('INVALID_ARGUMENT', `${what}: unknown ${unknown}${didYouMean(unknown, known)}`)
 }

@@ -44,6 +44,8 @@ function classify(sqlState: string, message: string): Class {
       return { code: 'CONFLICT', retryable: true }
     case '57014': // query_canceled: by a statement_timeout, or by somebody. The text is all that tells, in English only
       return { code: message.includes('user request') ? 'CANCELLED' : 'DEADLINE_EXCEEDED' }
+    case '08P01': // protocol_violation: so many parameters are not asked for
+      return { code: 'INVALID_ARGUMENT' }
     case '25P03': // idle_in_transaction_session_timeout
     case '25P04': // transaction_timeout
       return { code: 'DEADLINE_EXCEEDED' }

@@ -32,7 +32,7 @@ export class Producer {
   /** Stores a call (E1, E2). */
   async enqueue(queue: string, cage: string, module: string, method: string, args: unknown[], options: EnqueueOptions): Promise<string> {
     const { id, delayMs = 0, expiresMs, key, request, deadline, priority = 'normal' } = options
-    check(queue, `${cage}.${module}.${method}`, options)
+    checkEnqueue(queue, `${cage}.${module}.${method}`, options)
     await this.#control.follow().catch(() => {}) // without JetStream nothing is stored either
     if (this.#control.of(queue).mode === 'draining')
       throw new CageError('UNAVAILABLE', `queue ${queue} is being drained, it takes no calls`)
@@ -122,7 +122,12 @@ export class Producer {
   }
 }
 
-function check(queue: string, target: string, { id, delayMs = 0, expiresMs, priority, key }: EnqueueOptions): void {
+/** Throws INVALID_ARGUMENT for a call that cannot be enqueued. `target`: `cage.module.method`. */
+export function checkEnqueue(
+  queue: string,
+  target: string,
+  { id, delayMs = 0, expiresMs, priority, key }: Omit<EnqueueOptions, 'request' | 'deadline'>,
+): void {
   if (!isName(queue)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(queue)} is no name of a queue`)
   if (!isCallSubject(target)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(target)} cannot be called: it is no name`)
   if (id !== undefined) checkId(id)

@@ -349,3 +349,72 @@ test('transaction: what a dead coordinator has left is finished by another, and 
   hello(next)
   assert.equal((await next.execute()).length, 2, 'what comes next goes into a new journal')
 })
+
+test('transaction: an accept that returns a promise or a boolean commits nothing', async (t) => {
+  const { xa } = await worker(t, 'hasty')
+  for (const accept of [async () => undefined, () => false]) {
+    const calls: string[] = []
+    const all = xa({ accept })
+    all.callable(told(calls, 'a'))
+    all.callable(told(calls, 'b'))
+    assert.equal((await failure(all.execute())).code, 'INVALID_ARGUMENT')
+    assert.ok(!calls.some((call) => call.endsWith('commits')), String(calls))
+  }
+})
+
+test('transaction: what ends after accept has decided is rolled back', async (t) => {
+  const { xa } = await worker(t, 'tardy')
+  const calls: string[] = []
+  const race = xa({ accept: (results) => results.find((result) => result !== PENDING) })
+  const gate = deferred<void>()
+  race.callable(told(calls, 'fast', { execute: () => setImmediate(gate.resolve) && 'fast' }))
+  race.callable(told(calls, 'late', { execute: async () => await gate.promise }))
+  assert.equal(await race.execute(), 'fast')
+  assert.deepEqual(calls.filter((call) => !call.endsWith('executes')).sort(), ['fast commits', 'late rolls back'])
+})
+
+test('transaction: mistakes are told when they are made, before anything is done', async (t) => {
+  const { xa } = await worker(t, 'mistakes')
+  const wrong: [what: RegExp, make: () => unknown][] = [
+    [/unknown timeout, did you mean timeoutMs/, () => xa({ timeout: 1 } as TransactionOptions)],
+    [/timeoutMs must be a positive number/, () => xa({ timeoutMs: Number.NaN })],
+    [/accept must be a function/, () => xa({ accept: true } as unknown as TransactionOptions)],
+    [/no resource nothin, did you mean nothing/, () => xa().resource('nothin')],
+    [/a callable needs a function execute/, () => xa().callable({} as Callable)],
+    [/unknown rolback, did you mean rollback/, () => xa().callable({ execute() {}, rolback() {} } as Callable)],
+    [/a key is text of 1 to 256 bytes/, () => xa().state.set('', 1)],
+    [/is no name of a queue/, () => xa().queue('no such queue')],
+    [/is no method/, () => xa().module('a', 'b').c?.().undo('no-such')],
+    [/is rolled back by itself/, () => xa().state.set('k', 1).undo('x')],
+  ]
+  for (const [message, make] of wrong)
+    assert.throws(make, (error: CageError) => error.code === 'INVALID_ARGUMENT' && message.test(error.message))
+  for (const options of [{ delayMs: -1 }, { priority: 'urgent' }, { id: 'i'.repeat(300) }]) {
+    const all = xa()
+    hello(all)
+    all
+      .queue('later', options as { delayMs: number })
+      .module('mistakes', 'sink')
+      .take?.(1)
+    const { code, report } = await failure(all.execute())
+    assert.deepEqual([code, report.recoverable], ['INVALID_ARGUMENT', true], JSON.stringify(options))
+  }
+})
+
+test('transaction: a callable that never ends holds nobody past the deadline; one whose rollback fails is an incident', async (t) => {
+  const { xa, bus } = await worker(t, 'hanging')
+  const stuck = xa({}, { timeoutMs: 200 })
+  for (let n = 0; n < POOL.size; n++) hello(stuck)
+  stuck.callable({ execute: () => new Promise(() => {}) })
+  assert.equal((await failure(stuck.execute())).code, 'DEADLINE_EXCEEDED')
+  const next = xa()
+  for (let n = 0; n < POOL.size; n++) hello(next)
+  assert.equal((await next.execute()).length, POOL.size, 'all connections are free again')
+  const broken = xa()
+  broken.callable({ name: 'broken', execute: () => 1, rollback: refuses })
+  broken.callable({ execute: refuses })
+  const { report } = await failure(broken.execute())
+  assert.equal(report.recoverable, false)
+  const [incident] = await incidents(bus, 'hanging')
+  assert.deepEqual([incident?.participant, incident?.problem], ['broken', 'undo failed'])
+})
