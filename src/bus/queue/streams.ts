@@ -9,6 +9,8 @@
  *     are done and give them to nobody; they are deleted here, up to the floor below which everything is acknowledged.
  * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way and hold
  *     the floor down, until somebody acknowledges them. When it wants to give one of them out again it gives out nothing, until it is asked anew.
+ * W5. Or it has messages that a consumer was given, is not asked to acknowledge, and will never be given again: done or not, nobody knows. Where
+ *     nothing else is left, the consumer is deleted; those who use it make it anew, and run what settlements.ts does not know as done.
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
@@ -39,6 +41,8 @@ export interface StreamSettings {
 export class Streams {
   readonly js: JetStream
   readonly #replicas: { num_replicas?: number }
+  /** Consumer → the first message that seems stranded (W5). */
+  readonly #stranded = new Map<string, number>()
 
   constructor(js: JetStream, { replicas }: StreamSettings) {
     this.js = js
@@ -79,10 +83,23 @@ export class Streams {
   /** Deletes what a stream's consumers have done (W3). */
   async sweep(stream: string): Promise<void> {
     for (const info of await this.#consumers(stream)) {
+      await this.#restart(info)
       const floor = await this.#raiseFloor(info)
       const first = (await this.js.streamInfo(stream))?.state.first_seq ?? 0
       if (floor >= first) await this.js.api(`STREAM.PURGE.${stream}`, { filter: info.config.filter_subject, seq: floor + 1 })
     }
+  }
+
+  /** W5. Seen at two looks, it is no acknowledgement under way. */
+  async #restart({ stream_name: stream, name, config, num_ack_pending, num_pending, delivered }: ConsumerInfo): Promise<void> {
+    const place = `${stream} ${name}`
+    const seen = this.#stranded.get(place)
+    this.#stranded.delete(place)
+    if (num_ack_pending > 0 || num_pending > 0 || !config.filter_subject) return
+    const first = await this.js.get(stream, { seq: 1, next_by_subj: config.filter_subject })
+    if (!first || first.seq > delivered.stream_seq) return
+    if (seen === first.seq) await this.js.api(`CONSUMER.DELETE.${stream}.${name}`)
+    else this.#stranded.set(place, first.seq)
   }
 
   /**
