@@ -149,6 +149,11 @@ export class JetStream {
     this.#caller.send(subject, Buffer.from(text))
   }
 
+  /** Acknowledges a message that was not delivered here, and waits for no answer (ADR-15: only its sequence counts). */
+  postAck(stream: string, consumer: string, seq: number): void {
+    this.post(`$JS.ACK.${stream}.${consumer}.1.${seq}.0.0.0`, '+ACK')
+  }
+
   /** One request to `$JS.API.<verb>`; 5 s are its limit, and the deadline. */
   async api<T>(verb: string, body?: object, deadline: number = Number.POSITIVE_INFINITY): Promise<T> {
     const data = body === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(body))

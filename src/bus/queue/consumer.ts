@@ -12,6 +12,7 @@ import { cancelSubject } from '../subjects.ts'
 import type { Consumer, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
+import { acknowledgeLeftovers } from './leftovers.ts'
 import { type Share, streamOf } from './message.ts'
 import { Puller } from './puller.ts'
 import { Settled } from './settled.ts'
@@ -77,6 +78,7 @@ export class SharedConsumer implements Consumer {
       await this.stop()
       throw error
     }
+    this.#acknowledgeLeftovers()
     this.#subscription = followOrders(nc, this.#cage, { cancel: (id) => this.#executor.cancel(id) })
     this.#unlisten = control.onChange(() => this.#reconsider())
   }
@@ -106,6 +108,7 @@ export class SharedConsumer implements Consumer {
       capacity: () =>
         control.of(this.#queue).mode === 'paused' || this.#holds.size > UNSETTLED ? 0 : Math.min(this.#policy().concurrency, held.free),
       receive: (msg) => this.#receive(puller, msg),
+      onReconnect: () => share !== 'high' && this.#acknowledgeLeftovers(),
       log,
     })
     return puller
@@ -116,6 +119,17 @@ export class SharedConsumer implements Consumer {
     const { leadership, streams } = this.#deps
     await leadership.clearForShared(this.#queue, this.#cage, share)
     return streams.sharedConsumer(this.#queue, this.#cage, share, this.#policy().totalConcurrency ?? MANY)
+  }
+
+  /** What a killed server has mixed up. */
+  #acknowledgeLeftovers(): void {
+    const { js, log } = this.#deps
+    const queue = this.#queue
+    const consumers = this.#shares.map((share) => sharedName(this.#cage, share))
+    acknowledgeLeftovers(js, this.#settled, { stream: streamOf(queue), consumers }).then(
+      (messages) => messages > 0 && log.info({ queue, messages }, 'settled calls that the server had kept are acknowledged again'),
+      (error: unknown) => log.debug({ queue, err: error }, 'settled calls that the server may have kept cannot be looked for'),
+    )
   }
 
   #receive(puller: Puller, msg: Msg): void {

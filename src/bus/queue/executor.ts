@@ -102,7 +102,7 @@ export class Executor {
             held.remove(taken.row)
             resolve(undefined)
           }
-          settled.add(delivery, true)
+          settled.add(delivery)
           js.ackOnce(msg.reply ?? '').then(acknowledged, () => resolve(this.#guard(taken, msg, delivery, () => this.#ack(taken))))
         } else resolve(this.#guard(taken, msg, delivery, () => this.#conclude(taken, this.#decide(taken, outcome))))
       })
@@ -267,10 +267,9 @@ export class Executor {
     }
   }
 
-  /** X4. Where the ledger tells what has become of a call, those who come after need not be told. */
+  /** X4. */
   #settle(taken: Taken): Promise<undefined> {
-    const { settled, sequenced } = this.#options
-    settled.add(taken.delivery, taken.call.id === undefined && !sequenced)
+    this.#options.settled.add(taken.delivery)
     return this.#ack(taken)
   }
 

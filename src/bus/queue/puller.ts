@@ -3,6 +3,8 @@
  * P1. What is asked for and what is held never exceed the capacity: nothing waits here while another copy is free.
  * P2. A question lives for `PULL_MS`; one that is not answered by then is asked anew: whatever was the matter (409, 503, restart, new leader)
  *     work goes on within 2 s. Where that is in doubt, the consumer is looked for first: nobody answers for one that is not there.
+ *     A server that was killed gives out nothing at all to a question for which it finds a message missing (streams.ts, W4), one after the other:
+ *     after the start, and after each reconnect, questions are short for a while.
  * P3. stop() takes nothing more: what arrives meanwhile is handed back at once.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats'
@@ -28,6 +30,10 @@ export interface PullerOptions {
 
 /** How long the server may wait for messages before it answers that there are none, ms. */
 const PULL_MS = 1_500
+const SHORT_PULL_MS = 250
+
+/** What is missing is given out when its acknowledgement is overdue (streams.ts, ACK_WAIT_MS), and stands in the way until then. */
+const SHORT_FOR_MS = 15_000
 const GRACE_MS = 400
 const TICK_MS = 250
 const NAK = Buffer.from('-NAK')
@@ -54,6 +60,7 @@ export class Puller {
   #number = 0
   #reconnects = 0
   #notBefore = 0
+  #shortUntil = 0
   #pumping = false
   #ensuring = false
   #unsure = false
@@ -72,6 +79,7 @@ export class Puller {
   async start(): Promise<void> {
     this.#consumer = await this.#options.consumer()
     this.#reconnects = this.#options.connection.reconnects
+    this.#shortUntil = Date.now() + SHORT_FOR_MS
     this.#subscribe()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.pump()
@@ -97,10 +105,11 @@ export class Puller {
     const room = capacity()
     const batch = room - this.#held - this.#asked
     if (batch <= 0 || (this.#asked > 0 && batch < room / 4)) return
-    const pull = { reply: `${this.#inbox}.${++this.#number}`, left: batch, until: Date.now() + PULL_MS + GRACE_MS }
+    const expiresMs = Date.now() < this.#shortUntil ? SHORT_PULL_MS : PULL_MS
+    const pull = { reply: `${this.#inbox}.${++this.#number}`, left: batch, until: Date.now() + expiresMs + GRACE_MS }
     this.#pulls.push(pull)
     this.#asked += batch
-    const question = Buffer.from(JSON.stringify({ batch, expires: PULL_MS * NS }))
+    const question = Buffer.from(JSON.stringify({ batch, expires: expiresMs * NS }))
     outbox.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, question, pull.reply)
   }
 
@@ -166,6 +175,7 @@ export class Puller {
     if (connection.reconnects !== this.#reconnects) {
       this.#reconnects = connection.reconnects
       this.#notBefore = now + SETTLE_FIRST_MS
+      this.#shortUntil = now + SHORT_FOR_MS
       this.#forget(() => true)
       this.#unsure = true // a server that is killed may forget its newest consumers
       this.#options.onReconnect?.()

@@ -9,6 +9,9 @@
 import type { Delivery } from '../jetstream.ts'
 import type { Settlements } from './settlements.ts'
 
+/** A message: its sequence, and when it was stored (epoch ms). */
+export type Place = Pick<Delivery, 'seq' | 'time'>
+
 const REMEMBERED = 16_384
 
 export class Settled {
@@ -29,15 +32,20 @@ export class Settled {
     })
   }
 
-  has({ seq, time }: Delivery): boolean {
+  /** Everything that is remembered. */
+  *places(): Iterable<Place> {
+    for (const [at, seq] of this.#seqs.entries()) if (seq > 0) yield { seq, time: this.#times[at] ?? 0 }
+  }
+
+  has({ seq, time }: Place): boolean {
     const at = seq % REMEMBERED
     return this.#seqs[at] === seq && this.#times[at] === time
   }
 
-  /** `shared`: those who come after this copy are told as well. */
-  add({ seq, time }: Delivery, shared: boolean): void {
+  /** Those who come after this copy are told as well. */
+  add({ seq, time }: Place): void {
     this.#remember(seq, time)
-    if (shared) this.#settlements?.note(seq, time)
+    this.#settlements?.note(seq, time)
   }
 
   #remember(seq: number, time: number): void {

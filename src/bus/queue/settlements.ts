@@ -28,7 +28,7 @@ type Remember = (seq: number, time: number) => void
 const WRITE_MS = 2_000
 const MOST_UNDER_WAY = 4
 
-/** How long the calls of a queue may wait for the journal, ms: a bit less than until they are given to another copy. */
+/** How long the calls of a queue may wait until they are read, ms: a bit less than until they are given to another copy. */
 const READ_MS = 4_000
 const AGAIN_MS = 100
 
@@ -121,7 +121,7 @@ export class Settlements {
         if (ackPlaceOf(msg.reply ?? '').pending === 0) end()
       },
     })
-    const timer = setTimeout(() => fail(new Error('the journal did not end in time')), deadline - Date.now())
+    const timer = setTimeout(() => fail(new Error('the settlements did not end in time')), deadline - Date.now())
     try {
       const config = { deliver_subject: inbox, deliver_policy: 'all', ack_policy: 'none', filter_subject: this.#subject, mem_storage: true }
       const ephemeral = { ...config, inactive_threshold: READ_MS * NS, num_replicas: 1 } // it goes with its subscription

@@ -5,12 +5,12 @@
  *     together (`totalConcurrency`) there is one for both priorities, because the server counts what is under way by the consumer. In a
  *     sequenced queue it belongs to one copy, under a name of that copy's own: a work queue refuses a second consumer of the same calls, so
  *     whoever has it leads, on one server and on a cluster.
- * W3. A server that was killed may still have messages that were acknowledged before (2.9.10: up to a thousand). Its consumers know that these
- *     are done and give them to nobody; they are deleted here, up to the floor below which everything is acknowledged.
- * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way and hold
- *     the floor down, until somebody acknowledges them. When it wants to give one of them out again it gives out nothing, until it is asked anew.
- * W5. Or it has messages that a consumer was given, is not asked to acknowledge, and will never be given again: done or not, nobody knows. Where
- *     nothing else is left, the consumer is deleted; those who use it make it anew, and run what settlements.ts does not know as done.
+ * W3. A server that was killed may have messages that were given out, are waited for no more, and will never be given out again (2.9.10: up to a
+ *     thousand). Most are settled, and acknowledged as such (leftovers.ts). Where nothing else is left, the consumer is deleted; those who
+ *     use it make it anew, and run what neither settlements nor ledger know as done. Its floor tells nothing: with messages that are given out
+ *     again it passes others that are still waited for (server/consumer.go, processAckMsg).
+ * W4. Such a server may also wait for ever for the acknowledgement of messages that it has not any more: they count as under way, until
+ *     somebody acknowledges them. When it wants to give one of them out again it gives out nothing, until it is asked anew.
  */
 import type { ConsumerInfo } from 'nats'
 import { isCode, type JetStream, LOOK_MS, NS, type Wanted } from '../jetstream.ts'
@@ -25,9 +25,12 @@ const DUPLICATE_WINDOW_MS = 120_000
 /** How long dead letters are kept. */
 const DEAD_LETTERS_MS = 30 * 86_400_000
 
-/** What was settled is remembered for so long, in so many messages: a server that was killed gives it out again in its first seconds. */
+/**
+ * What was settled is remembered for so long, in so many messages of each cage's share of a queue: a server that is killed forgets what it has
+ * deleted in its last 2 s (2.9.10: server/filestore.go, wiThresh), and one that is killed again has not written it down meanwhile.
+ */
 const SETTLED_MS = 86_400_000
-const SETTLED_MESSAGES = 1_024
+const SETTLED_MESSAGES = 8_192
 
 /** Every share that a consumer can have. */
 export const SHARES: readonly Share[] = ['normal', 'high', 'all']
@@ -41,7 +44,7 @@ export interface StreamSettings {
 export class Streams {
   readonly js: JetStream
   readonly #replicas: { num_replicas?: number }
-  /** Consumer → the first message that seems stranded (W5). */
+  /** Consumer → the first message that seems stranded (W3). */
   readonly #stranded = new Map<string, number>()
 
   constructor(js: JetStream, { replicas }: StreamSettings) {
@@ -67,9 +70,9 @@ export class Streams {
     ])
   }
 
-  /** What the copies have settled of late (journal.ts). */
+  /** What the copies have settled of late (settlements.ts). */
   settled(): Promise<void> {
-    return this.#limits(STREAMS.settled, 'settled.>', { max_age: SETTLED_MS * NS, max_msgs: SETTLED_MESSAGES })
+    return this.#limits(STREAMS.settled, 'settled.>', { max_age: SETTLED_MS * NS, max_msgs_per_subject: SETTLED_MESSAGES })
   }
 
   /** The consumer that all copies of a cage share (W2). */
@@ -80,17 +83,15 @@ export class Streams {
     return name
   }
 
-  /** Deletes what a stream's consumers have done (W3). */
+  /** Brings what a killed server has mixed up into order (W3, W4). */
   async sweep(stream: string): Promise<void> {
     for (const info of await this.#consumers(stream)) {
       await this.#restart(info)
-      const floor = await this.#raiseFloor(info)
-      const first = (await this.js.streamInfo(stream))?.state.first_seq ?? 0
-      if (floor >= first) await this.js.api(`STREAM.PURGE.${stream}`, { filter: info.config.filter_subject, seq: floor + 1 })
+      await this.#forgetMissing(info)
     }
   }
 
-  /** W5. Seen at two looks, it is no acknowledgement under way. */
+  /** W3. Seen at two looks, it is no acknowledgement under way. */
   async #restart({ stream_name: stream, name, config, num_ack_pending, num_pending, delivered }: ConsumerInfo): Promise<void> {
     const place = `${stream} ${name}`
     const seen = this.#stranded.get(place)
@@ -103,20 +104,18 @@ export class Streams {
   }
 
   /**
-   * W4. Acknowledges what is missing between the floor and the last message that was given out; returns the floor then. What is there is left
-   * alone, be it whose it may: a work queue deletes what any of its consumers acknowledges.
+   * W4. Acknowledges what is missing around the floor and up to the last message that was given out. What is there is left alone, be it whose it
+   * may: a work queue deletes what any of its consumers acknowledges.
    */
-  async #raiseFloor({ stream_name: stream, name, ack_floor, num_ack_pending, delivered }: ConsumerInfo): Promise<number> {
-    const floor = ack_floor.stream_seq
-    if (num_ack_pending === 0) return floor
-    let seq = floor + 1
+  async #forgetMissing({ stream_name: stream, name, ack_floor, num_ack_pending, delivered }: ConsumerInfo): Promise<void> {
+    if (num_ack_pending === 0) return
+    let seq = Math.max(1, ack_floor.stream_seq + 1 - MOST_PHANTOMS) // the floor may have passed some (W3)
     for (let looks = 0; looks < MOST_LOOKS && seq <= delivered.stream_seq; looks++) {
       const next = await this.js.get(stream, { seq, next_by_subj: '>' })
       const end = Math.min(next?.seq ?? Number.POSITIVE_INFINITY, delivered.stream_seq + 1, seq + MOST_PHANTOMS)
-      for (; seq < end; seq++) this.js.post(`$JS.ACK.${stream}.${name}.1.${seq}.0.0.0`, '+ACK') // ADR-15
+      for (; seq < end; seq++) this.js.postAck(stream, name, seq)
       if (seq === next?.seq) seq++
     }
-    return (await this.js.consumerInfo(stream, name))?.ack_floor.stream_seq ?? floor
   }
 
   /** The consumer of one copy; false if another one has it (W2). Its calls are held for as long as it lives. */

@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { Bus } from '../../../src/bus/bus.ts'
 import { Caller } from '../../../src/bus/caller.ts'
 import { openConnection } from '../../../src/bus/connection.ts'
-import { JetStream } from '../../../src/bus/jetstream.ts'
+import { deliveryOf, JetStream } from '../../../src/bus/jetstream.ts'
 import { Outbox } from '../../../src/bus/outbox.ts'
 import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
 import { HeldTable, sharedHeld } from '../../../src/bus/queue/held.ts'
@@ -12,6 +12,7 @@ import { Janitor } from '../../../src/bus/queue/janitor.ts'
 import { Keeper } from '../../../src/bus/queue/keeper.ts'
 import { Solo } from '../../../src/bus/queue/solo.ts'
 import { Streams } from '../../../src/bus/queue/streams.ts'
+import { encodeResult } from '../../../src/bus/wire.ts'
 import type { Log } from '../../../src/log.ts'
 import { testBus } from '../../support/load.ts'
 import { recordingLog } from '../../support/log.ts'
@@ -29,8 +30,8 @@ const POLICY: QueuePolicy = {
   dedupMs: 3_600_000,
 }
 
-/** Runs the queue `work` of the cage `a` here; `began` hears of each call. */
-async function consume(t: TestContext, bus: Bus, began: (n: unknown) => void): Promise<void> {
+/** Runs the queue `work` of a cage here; `began` hears of each call. */
+async function consume(t: TestContext, bus: Bus, began: (n: unknown) => void, cage: string = 'a'): Promise<void> {
   const handler = {
     handle: (call: { args: unknown[] }, settle: (outcome: { ok: true; result: unknown }) => void) => {
       began(call.args[0])
@@ -38,7 +39,7 @@ async function consume(t: TestContext, bus: Bus, began: (n: unknown) => void): P
     },
     cancel: () => {},
   }
-  const consumer = await bus.consume('work', 'a', () => POLICY, handler)
+  const consumer = await bus.consume('work', cage, () => POLICY, handler)
   atEnd(t, () => consumer.stop())
 }
 
@@ -114,6 +115,34 @@ test('janitor: what waits for one cage is left alone where another cage of the q
   await new Janitor(js, new Streams(js, {}), recordingLog().log, () => 3_600_000).round()
   assert.equal((await js.streamInfo('QUEUE_work'))?.state.messages, 21)
   end.resolve()
+})
+
+test('leftovers: what is settled and was kept is not run, what is missing is waited for no more, another under its number is run', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  await consume(t, bus, () => assert.fail('the other cage has no call'), 'other') // makes the streams
+  const js = await jetStream(t, server.url, recordingLog().log)
+  const streams = new Streams(js, {})
+  const consumer = await streams.sharedConsumer('work', 'a', 'normal', 100)
+  for (const n of ['kept', 'missing', 'other']) await enqueue(bus, [n])
+  const nc = await client(t, server.url)
+  const puller = nc.subscribe('given', { max: 3 })
+  nc.publish(`$JS.API.CONSUMER.MSG.NEXT.QUEUE_work.${consumer}`, JSON.stringify({ batch: 3 }), { reply: 'given' })
+  const places: number[][] = []
+  for await (const msg of puller) {
+    const { seq, time } = deliveryOf(msg)
+    places.push([seq, time])
+  }
+  const [kept = [], missing = [], [otherSeq = 0, otherTime = 0] = []] = places
+  await js.delete('QUEUE_work', missing[0] ?? 0)
+  await nc.jetstream().publish('settled.work.a', encodeResult([...kept, ...missing, otherSeq, otherTime - 1], 'msgpack'))
+  const begun: unknown[] = []
+  await consume(t, bus, (n) => begun.push(n))
+  await eventually('the server waits for none of them, and has none', async () => {
+    const { num_ack_pending } = (await js.consumerInfo('QUEUE_work', consumer)) ?? assert.fail('no consumer')
+    return num_ack_pending === 0 && (await js.streamInfo('QUEUE_work'))?.state.messages === 0
+  })
+  assert.deepEqual(begun, ['other'])
 })
 
 test('dead letters: a listing has all of them, also where others were deleted between them', async (t) => {
