@@ -53,16 +53,17 @@ export function find(command, more) {
 }
 
 /**
- * Installs a Debian package as root.
- * @param {string} name
+ * Installs Debian packages as root.
+ * @param {string | string[]} names
  * @param {(line: string) => void} say
  */
-export async function install(name, say) {
-  say(`installing Debian's package ${name}`)
+export async function install(names, say) {
+  const packages = [names].flat()
+  say(`installing Debian's ${packages.length === 1 ? 'package' : 'packages'} ${packages.join(', ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const apt = (/** @type {string[]} */ ...words) =>
     run('apt-get', ['-q', '-o', 'Acquire::Retries=3', ...words], { env, maxBuffer: 2 ** 26 })
-  const get = () => apt('install', '-y', '--no-install-recommends', name)
+  const get = () => apt('install', '-y', '--no-install-recommends', ...packages)
   await get().catch(async () => {
     await apt('update') // a fresh image has no lists of packages
     await get()

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { find, findNatsServer, install, installNatsServer } from './nats-server.js'
 import { findPostgres, installPostgres } from './postgres.js'
@@ -45,12 +45,30 @@ export async function ensurePostgres() {
   if (findPostgres(DATA) === undefined) await installPostgres(DATA, say)
 }
 
-/** What the tests call our interfaces with, and what our resources call. */
+/** What the tests call our interfaces with, and what our resources call: a command or a file of it → Debian's packages. */
+const PEERS = {
+  curl: ['curl'],
+  openssl: ['openssl'],
+  python3: ['python3'],
+  socat: ['socat'],
+  nc: ['netcat-openbsd'],
+  dovecot: ['dovecot-imapd', 'dovecot-pop3d'],
+  postfix: ['postfix'],
+  javac: ['default-jdk-headless'],
+  '/usr/share/activemq/bin/activemq.jar': ['activemq'],
+  '/usr/lib/rabbitmq/bin/rabbitmq-server': ['rabbitmq-server'],
+  bearerbox: ['kannel'],
+  '/usr/share/perl5/Net/SMPP.pm': ['libnet-smpp-perl'],
+  mariadbd: ['mariadb-server'],
+  'redis-server': ['redis-server'],
+}
+
 export async function ensureTestPeers() {
-  for (const command of ['curl', 'openssl']) {
-    if (find(command, []) !== undefined) continue
-    if (process.getuid?.() !== 0) throw new Error(`the tests need ${command}: apt-get install ${command}`)
-    await install(command, say)
+  const missing = Object.keys(PEERS).filter((peer) => (isAbsolute(peer) ? !existsSync(peer) : find(peer, []) === undefined))
+  const packages = missing.flatMap((peer) => PEERS[peer])
+  if (packages.length > 0) {
+    if (process.getuid?.() !== 0) throw new Error(`the tests need ${missing.join(', ')}: apt-get install ${packages.join(' ')}`)
+    await install(packages, say)
   }
   await ensurePostgres()
 }
