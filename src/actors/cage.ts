@@ -3,7 +3,6 @@
  * G1. A module that cannot be compiled, loaded or started harms nobody: it is logged, and the next good save heals it.
  * G2. Changes are applied one after the other, in the order in which they settled.
  * G3. At the end: interfaces stop first, then modules finish what they accepted, then transactions are settled, then resources and the bus close.
- * It is more than 300 lines because it is where all actors of a worker are made, changed and ended, in that order.
  * It is long, because it is the one place that knows everything a cage is made of.
  */
 import { join } from 'node:path'

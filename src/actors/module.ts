@@ -136,9 +136,9 @@ export class ModuleActor implements CallHandler, ActivationHost {
     const now = Date.now()
     const version = this.#version
     if (!version?.methods.has(call.method)) {
+      onEnd?.(undefined)
       if (call.method === COMPENSATIONS) return settle({ ok: true, result: version?.compensations ?? {} })
       const hint = didYouMean(call.method, version?.methods.keys() ?? [])
-      onEnd?.(undefined)
       return settle({
         ok: false,
         error: new CageError('NOT_FOUND', `module ${this.source.cage}.${this.name} has no method ${call.method}${hint}`),

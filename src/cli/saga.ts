@@ -5,7 +5,7 @@ import type { SagaDetails, SagaInfo } from '../actors/saga/listing.ts'
 import { type Command, command } from './command.ts'
 import { agree, type Cell, note, print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
-import { readJson, readName, readOneOf, readTime, showDuration, showTime } from './values.ts'
+import { readJson, readName, readOneOf, readReason, readTime, showDuration, showTime } from './values.ts'
 import { flag, operand, option, optional } from './words.ts'
 
 const ID = operand('ID', (text) => text)
@@ -90,7 +90,7 @@ The reason is kept with the saga.`,
   words: {
     id: ID,
     action: operand('retry|skip|done|compensate', readOneOf('retry', 'skip', 'done', 'compensate')),
-    reason: option('TEXT', 'why; needed'),
+    reason: option('TEXT', 'why; needed', readReason),
     yes: flag('does not ask'),
     ...BUS_WORDS,
   },

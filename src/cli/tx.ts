@@ -7,7 +7,7 @@ import { CageError } from '../errors.ts'
 import { type Command, command } from './command.ts'
 import { agree, type Cell, note, print, printFields, printJson, printTable } from './output.ts'
 import { BUS_WORDS, withQueues } from './session.ts'
-import { plural, readCount, readDuration, readName, readOneOf, readTime, showDuration, showTime } from './values.ts'
+import { plural, readCount, readDuration, readName, readOneOf, readReason, readTime, showDuration, showTime } from './values.ts'
 import { flag, operand, option } from './words.ts'
 
 const ls = command({
@@ -107,13 +107,13 @@ The reason is kept with the incident.`,
   words: {
     incident: operand('INCIDENT', (text) => text),
     action: operand('retry|done|skip|compensate', readOneOf('retry', 'done', 'skip', 'compensate')),
-    reason: option('TEXT', 'why; needed'),
+    reason: option('TEXT', 'why; needed', readReason),
     timeout: option('DURATION', 'how long it is waited for (default: 15s)', readDuration),
     yes: flag('does not ask'),
     ...BUS_WORDS,
   },
   examples: ['tx resolve hVnW3q8Fw1S0mXQ2a5bC7d-0.1x/2 retry --reason "the bank is back"'],
-  check: ({ reason }) => (reason === undefined || reason.trim() === '' ? ['--reason is missing: it is kept with the incident'] : []),
+  check: ({ reason }) => (reason === undefined ? ['--reason is missing: it is kept with the incident'] : []),
   run: (values) =>
     withQueues('tx resolve', values, async (bus) => {
       const { orderAbout } = await admin()

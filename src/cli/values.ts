@@ -80,6 +80,12 @@ export function readPositive(text: string): number {
   throw new Error('it must be a number above 0')
 }
 
+/** Why somebody decided something: it is kept. */
+export function readReason(text: string): string {
+  if (text.trim() !== '') return text
+  throw new Error('it must say something')
+}
+
 /** One of a few words. */
 export function readOneOf<const T extends string>(...known: T[]): (text: string) => T {
   return (text) => {

@@ -99,7 +99,8 @@ test('transactions: a database that restarts under them loses none and keeps non
     while (running) await set.call('transfers.move', `t${++transfers}`, 1).catch(() => setTimeout(20))
   })
   for (let n = 0; n < sized(2, 10); n++) {
-    await setTimeout(300)
+    const begun = transfers
+    await eventually('transfers are under way', () => transfers > begun + 8)
     await postgres.crash()
     await postgres.restart()
   }

@@ -20,12 +20,13 @@ export class Compensations {
 
   /** Makes those participants compensable that were named without an undo and have one. */
   async apply(participants: readonly Participant[], request: Plan['request'], scope: Scope): Promise<void> {
-    const asked = participants.filter(({ record }) => record.kind === 'module' && record.undo === undefined)
+    const asked = participants.filter(
+      (each): each is ModuleParticipant => each instanceof ModuleParticipant && each.record.undo === undefined,
+    )
     if (asked.length > 0) await Promise.all(asked.map((participant) => this.#applyOne(participant, request, scope)))
   }
 
-  async #applyOne(participant: Participant, request: Plan['request'], { deadline }: Scope): Promise<void> {
-    if (!(participant instanceof ModuleParticipant)) return
+  async #applyOne(participant: ModuleParticipant, request: Plan['request'], { deadline }: Scope): Promise<void> {
     const { cage, module, method } = participant.record
     const undo = (await this.#of(cage, module, request, deadline))[method]
     if (undo !== undefined) participant.undoneBy(undo)

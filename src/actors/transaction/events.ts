@@ -81,6 +81,9 @@ export function isOrder(journal: string): boolean {
 /** What can be ordered. retry: try again. done: take it for done, and go on. skip: leave it as it is. compensate: undo all the others. */
 export type Action = 'retry' | 'done' | 'skip' | 'compensate'
 
+/** An event as it is made: the writer says when, and of which transaction. */
+export type NewEvent = TxEvent extends infer E ? (E extends TxEvent ? Omit<E, 'tx' | 'at'> : never) : never
+
 export type TxOutcome = 'committed' | 'rolled back' | 'incident'
 
 /** A transaction as its events tell it. */

@@ -12,11 +12,11 @@ import { whenEnded } from '../../scope.ts'
 import { boundary } from './boundary.ts'
 import { Collection } from './collection.ts'
 import type { TransactionOptions } from './contract.ts'
-import { needsJournal, type TxView } from './events.ts'
+import { type NewEvent, needsJournal, type TxView } from './events.ts'
 import type { Pools } from './finisher.ts'
 import type { Participant, Place } from './participant.ts'
 import { reportOf } from './report.ts'
-import { type NewEvent, Settlement, type SettlementHost } from './settlement.ts'
+import { Settlement, type SettlementHost } from './settlement.ts'
 
 /** What an execution needs of its coordinator. */
 export interface ExecutionHost extends SettlementHost {
@@ -196,7 +196,7 @@ export class Execution {
         throw error
       }
     })
-    this.view.outcomes[index] = this.#classOf(index) === 'irreversible' ? 'executed' : 'committed'
+    this.view.outcomes[index] = 'committed'
     boundary('committed', this.view.id, index)
   }
 
@@ -227,8 +227,7 @@ export class Execution {
   async #retract(): Promise<void> {
     if (this.#isSaid) return
     const scope = { deadline: Date.now() + RETRACT_MS, signal: new AbortController().signal }
-    const states = this.#participants.flatMap(({ record }, index) => (record.kind === 'state' ? [index] : []))
-    await Promise.allSettled(states.map((index) => this.#host.finisher.rollback(this.view, index, scope)))
+    await this.#host.finisher.rollbackStates(this.view, scope).catch(() => undefined) // best effort
   }
 
   async #append(event: NewEvent): Promise<void> {

@@ -42,7 +42,7 @@ export class Finisher {
 
   /** Carries out the commit that has been decided. */
   async commit(view: TxView, index: number, scope: Scope): Promise<void> {
-    const record = recordOf(view, index)
+    const record = participantOf(view, index)
     switch (record.kind) {
       case 'resource':
         if (record.participant === 'prepared') await this.#finish(view, index, record.resource, 'commit', scope)
@@ -60,24 +60,30 @@ export class Finisher {
 
   /** Undoes what may have been done. */
   async rollback(view: TxView, index: number, scope: Scope): Promise<ParticipantOutcome> {
-    const record = recordOf(view, index)
+    const record = participantOf(view, index)
     const { participant, undo } = record
-    const done = participant === 'compensable' || wasDone(view, index)
-    if (participant === 'prepared' && !(done && undo)) {
+    const toBeUndone = isToBeUndone(view, index)
+    if (participant === 'prepared' && !(toBeUndone && undo)) {
       if (record.kind === 'state') await this.#finishState(view, index, record, 'rollback', scope)
       if (record.kind === 'resource') await this.#finish(view, index, record.resource, 'rollback', scope)
       return 'rolled back'
     }
-    if (!done) return participant === 'irreversible' ? (view.outcomes[index] ?? 'not begun') : 'rolled back'
+    if (!toBeUndone) return participant === 'irreversible' ? (view.outcomes[index] ?? 'not begun') : 'rolled back'
     if (!undo) throw new CageError('INVALID_ARGUMENT', `${record.name} has nothing that undoes it`)
     if (record.kind === 'resource') await this.#call(record.resource, undo, scope)
     else if (record.kind === 'module') await this.#undo(view, index, record.cage, record.module, undo, scope)
     return 'undone'
   }
 
+  /** Takes back all intents of a transaction in the state. */
+  async rollbackStates(view: TxView, scope: Scope): Promise<void> {
+    const indexes = view.plan.participants.flatMap(({ kind }, index) => (kind === 'state' ? [index] : []))
+    await Promise.all(indexes.map((index) => this.rollback(view, index, scope)))
+  }
+
   /** What became of a one-phase commit whose answer nobody has. It is final: what is still open is ended as rolled back. */
   async outcome(view: TxView, index: number, scope: Scope): Promise<'committed' | 'rolled back' | 'unknown'> {
-    const record = recordOf(view, index)
+    const record = participantOf(view, index)
     if (record.kind !== 'resource') return 'unknown'
     const identity = view.committing?.identities.get(index)
     if (identity === undefined) return 'unknown'
@@ -89,7 +95,7 @@ export class Finisher {
 
   /** Calls once more what a one-phase participant was called with. */
   async repeat(view: TxView, index: number, scope: Scope): Promise<void> {
-    const record = recordOf(view, index)
+    const record = participantOf(view, index)
     if (record.kind !== 'resource' || !record.call) throw new CageError('INVALID_ARGUMENT', `${record.name} cannot be called again`)
     await this.#call(record.resource, record.call, scope)
   }
@@ -106,7 +112,7 @@ export class Finisher {
     decision: Decision,
     { deadline }: Scope,
   ): Promise<void> {
-    await this.#bus.state(this.#cage, record.module).finish?.(record.key, this.branchOf(view, index), decision, deadline)
+    await this.#bus.state(this.#cage, record.module).finish(record.key, this.branchOf(view, index), decision, deadline)
   }
 
   async #call(resource: string, { method, args }: CallRecord, scope: Scope): Promise<void> {
@@ -131,10 +137,16 @@ export class Finisher {
 
 /** Whether a participant has committed: known from the journal, or because undoing it has failed. */
 export function wasDone(view: TxView, index: number): boolean {
-  return view.outcomes[index] === 'committed' || view.outcomes[index] === 'failed'
+  const outcome = view.outcomes[index]
+  return outcome === 'committed' || (outcome === 'failed' && participantOf(view, index).participant !== 'irreversible') // that one has refused
 }
 
-export function recordOf(view: TxView, index: number): ParticipantRecord {
+/** Whether a participant is rolled back by what undoes it. */
+export function isToBeUndone(view: TxView, index: number): boolean {
+  return participantOf(view, index).participant === 'compensable' || wasDone(view, index)
+}
+
+export function participantOf(view: TxView, index: number): ParticipantRecord {
   const record = view.plan.participants[index]
   if (!record) throw new CageError('INTERNAL', `transaction ${view.id} has no participant ${index}`)
   return record

@@ -70,7 +70,7 @@ export function recordOf(cage: string, view: TxView): TxRecord {
   const { id, plan, events, outcomes, ended } = view
   const names = plan.participants.map(({ name }) => name)
   return {
-    ...{ id, cage, by: plan.by, request: plan.request.id, outcome: ended ?? 'incident', endedAt: Date.now() },
+    ...{ id, cage, by: plan.by, request: plan.request.id, outcome: ended, endedAt: ended && Date.now() },
     participants: names.map((name, index) => ({ name, outcome: outcomes[index] ?? 'not begun' })),
     events: events.map((event) =>
       event.type === 'participant'

@@ -119,7 +119,7 @@ export class StateParticipant implements Participant {
   async execute({ branch, begun }: Place, { deadline }: Scope): Promise<unknown> {
     await begun()
     const { bus, cage } = this.#world
-    return await bus.state(cage, this.record.module).prepare?.(this.record.key, this.#change, { branch, deadline })
+    return await bus.state(cage, this.record.module).prepare(this.record.key, this.#change, { branch, deadline })
   }
 }
 

@@ -138,11 +138,10 @@ export class Recovery {
 
   /** R4 */
   async #outlast({ finisher, signal }: Writer, view: TxView): Promise<void> {
-    const states = view.plan.participants.flatMap(({ kind }, index) => (kind === 'state' ? [index] : []))
-    if (states.length === 0) return
+    if (!view.plan.participants.some(({ kind }) => kind === 'state')) return
     await pause(Math.max(0, view.plan.deadline - Date.now()) + LATE_MS, signal)
     const scope = { deadline: Date.now() + JANITOR_ATTEMPT_MS, signal }
-    await Promise.all(states.map((index) => finisher.rollback(view, index, scope)))
+    await finisher.rollbackStates(view, scope)
   }
 
   /** R3 */

@@ -11,8 +11,8 @@ import type { Log } from '../../log.ts'
 import { pause } from '../../pause.ts'
 import { boundary } from './boundary.ts'
 import type { ParticipantOutcome } from './contract.ts'
-import type { TxEvent, TxOutcome, TxView } from './events.ts'
-import { type Finisher, recordOf, wasDone } from './finisher.ts'
+import type { NewEvent, TxOutcome, TxView } from './events.ts'
+import { type Finisher, isToBeUndone, participantOf, wasDone } from './finisher.ts'
 import type { Problem } from './incidents.ts'
 import type { Participant } from './participant.ts'
 
@@ -25,13 +25,9 @@ export interface SettlementHost {
   /** How long an undo that fails is repeated before people are asked, ms. */
   patienceMs(): number
   /** Writes an event down, and into the view. */
-  append(view: TxView, event: Event): Promise<void>
+  append(view: TxView, event: NewEvent): Promise<void>
   raise(view: TxView, index: number, problem: Problem, error: CageError): Promise<void>
 }
-
-type Event = TxEvent extends infer E ? (E extends TxEvent ? Omit<E, 'tx' | 'at'> : never) : never
-
-export type { Event as NewEvent }
 
 /** One attempt at a participant may take so long, ms. */
 const ATTEMPT_MS = 10_000
@@ -86,28 +82,28 @@ export class Settlement {
         await this.#raise(
           index,
           'outcome unknown',
-          new CageError('UNAVAILABLE', `nobody can tell whether ${recordOf(view, index).name} has committed`),
+          new CageError('UNAVAILABLE', `nobody can tell whether ${participantOf(view, index).name} has committed`),
         )
         return false
       }
       view.outcomes[index] = outcome
     }
     const done = [...identities.keys()].filter((index) => view.outcomes[index] === 'committed')
-    const forward = done.length === identities.size || (done.length > 0 && !done.every((index) => recordOf(view, index).undo))
+    const forward = done.length === identities.size || (done.length > 0 && !done.every((index) => participantOf(view, index).undo))
     await this.#host.append(view, { type: 'decide', commit: forward ? [...commit] : [], committed: done })
     return true
   }
 
   /** S2 */
   async #commitAll(indexes: readonly number[]): Promise<void> {
-    const isDeferred = (index: number): boolean => recordOf(this.#view, index).participant === 'deferred'
+    const isDeferred = (index: number): boolean => participantOf(this.#view, index).participant === 'deferred'
     await Promise.all(indexes.filter((index) => !isDeferred(index)).map((index) => this.#commit(index)))
     await Promise.all(indexes.filter(isDeferred).map((index) => this.#commit(index)))
   }
 
   async #commit(index: number): Promise<void> {
     const view = this.#view
-    const { participant, name } = recordOf(view, index)
+    const { participant, name } = participantOf(view, index)
     const live = this.#live[index]
     if (view.outcomes[index] === 'committed') return live?.release?.()
     if (participant === 'one-phase') {
@@ -137,22 +133,18 @@ export class Settlement {
 
   /** In reverse order, what is compensated one after the other; the others at once. */
   async #rollbackAll(indexes: readonly number[]): Promise<void> {
-    const undone = indexes.filter((index) => this.#isUndone(index))
-    const others = indexes.filter((index) => !undone.includes(index))
+    const compensated = indexes.filter((index) => isToBeUndone(this.#view, index))
+    const others = indexes.filter((index) => !compensated.includes(index))
     const inOrder = async (): Promise<void> => {
-      for (const index of undone.reverse()) await this.#rollback(index)
+      for (const index of compensated.reverse()) await this.#rollback(index)
     }
     await Promise.all([inOrder(), ...others.map((index) => this.#rollback(index))])
-  }
-
-  #isUndone(index: number): boolean {
-    return recordOf(this.#view, index).participant === 'compensable' || wasDone(this.#view, index)
   }
 
   async #rollback(index: number): Promise<void> {
     const view = this.#view
     const live = this.#live[index]
-    const wasNotDone = view.outcomes[index] === 'rolled back' && recordOf(view, index).participant === 'compensable'
+    const wasNotDone = view.outcomes[index] === 'rolled back' && participantOf(view, index).participant === 'compensable'
     if (live && (view.outcomes[index] === 'not begun' || wasNotDone)) return live.release?.() // nothing is to be undone
     let isOver: boolean
     try {
@@ -165,7 +157,7 @@ export class Settlement {
       view.outcomes[index] = 'rolled back'
       return
     }
-    const compensates = this.#isUndone(index)
+    const compensates = isToBeUndone(this.#view, index)
     if (compensates) boundary('undo', view.id, index)
     const until = compensates ? Date.now() + this.#host.patienceMs() : Number.POSITIVE_INFINITY
     try {
@@ -197,7 +189,7 @@ export class Settlement {
    */
   async #persist<T>(index: number, work: (scope: Scope) => Promise<T>, until = Number.POSITIVE_INFINITY): Promise<T> {
     const { signal, log } = this.#host
-    const limited = until !== Number.POSITIVE_INFINITY || recordOf(this.#view, index).participant === 'deferred'
+    const limited = until !== Number.POSITIVE_INFINITY || participantOf(this.#view, index).participant === 'deferred'
     let hopelessSince: number | undefined
     for (let attempt = 1; ; attempt++) {
       this.#checkAlive()
@@ -212,7 +204,7 @@ export class Settlement {
         const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
         const level = attempt % 10 === 5 ? 'warn' : 'debug'
         log[level](
-          { transaction: this.#view.id, participant: recordOf(this.#view, index).name, attempt, delayMs, err: failure },
+          { transaction: this.#view.id, participant: participantOf(this.#view, index).name, attempt, delayMs, err: failure },
           'a participant cannot be finished yet',
         )
         await pause(delayMs, signal)

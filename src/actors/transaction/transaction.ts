@@ -52,8 +52,9 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
           throw new CageError('INVALID_ARGUMENT', `${record.name} is rolled back by itself, it has no undo`)
         if (typeof method !== 'string' || !isMethodName(method))
           throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
-        record.undo = { method, args: args.length > 0 ? args : participant.args }
-        if (record.kind === 'module') record.participant = 'compensable'
+        const given = args.length > 0 ? args : participant.args
+        if (participant instanceof ModuleParticipant) participant.undoneBy(method, given)
+        else record.undo = { method, args: given }
       },
     }
   }

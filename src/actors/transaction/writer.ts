@@ -6,12 +6,11 @@
 import type { Journal, Position } from '../../bus/journal/contract.ts'
 import type { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import { apply, type TxEvent, type TxView } from './events.ts'
+import { apply, type NewEvent, type TxEvent, type TxView } from './events.ts'
 import type { ExecutionHost } from './execution.ts'
 import type { Finisher, Pools } from './finisher.ts'
 import type { History } from './history.ts'
 import type { Incidents, Problem } from './incidents.ts'
-import type { NewEvent } from './settlement.ts'
 
 /** What all writers of a worker share. */
 export interface WriterDeps {

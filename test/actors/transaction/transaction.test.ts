@@ -9,6 +9,7 @@ import type { Boundary } from '../../../src/actors/transaction/boundary.ts'
 import type { Callable, Transaction, TransactionOptions, TransactionReport } from '../../../src/actors/transaction/contract.ts'
 import { Coordinator } from '../../../src/actors/transaction/coordinator.ts'
 import { newTransaction } from '../../../src/actors/transaction/transaction.ts'
+import { COMPENSATIONS } from '../../../src/actors/version.ts'
 import { DRIVERS } from '../../../src/adapters/drivers.ts'
 import { openPool } from '../../../src/adapters/pool/pool.ts'
 import type { Bus } from '../../../src/bus/bus.ts'
@@ -126,6 +127,24 @@ test('transaction: results come in the order named, whoever ends first', async (
   assert.deepEqual(await xa().execute(), [])
 })
 
+test('transaction: a method without an undo that has refused is no incident, and all else is undone', async (t) => {
+  const { xa, bus } = await worker(t, 'refusal')
+  await bus.serve('refusal', 'strict', {
+    handle: ({ method }, settle) =>
+      settle(method === COMPENSATIONS ? { ok: true, result: {} } : { ok: false, error: new CageError('CONFLICT', 'no') }),
+    cancel: () => {},
+  })
+  const calls: string[] = []
+  const all = xa()
+  all.callable(told(calls, 'a'))
+  all.module('refusal', 'strict').take?.(1)
+  const { code, report } = await failure(all.execute())
+  assert.equal(code, 'CONFLICT')
+  assert.equal(report.recoverable, true)
+  assert.deepEqual(calls.at(-1), 'a rolls back')
+  assert.deepEqual(await incidents(bus, 'refusal'), [])
+})
+
 test('transaction: one participant leaves no trace on the bus', async (t) => {
   const { xa, bus } = await worker(t, 'alone')
   const calls: string[] = []
@@ -138,6 +157,7 @@ test('transaction: one participant leaves no trace on the bus', async (t) => {
   assert.equal(await accepted.execute(), 'accepted')
   assert.deepEqual(await openTransactions(bus, 'alone'), [])
   for await (const record of endedTransactions(bus, { cage: 'alone' })) assert.fail(JSON.stringify(record))
+  assert.deepEqual(await bus.journals.list('tx', 'alone'), [])
 })
 
 test('transaction: the first failure undoes all; the error tells who failed and what came of each', async (t) => {
@@ -323,9 +343,8 @@ test('transaction: what has ended is kept in the history, and its journal is tri
   })
 })
 
-test('transaction: what a dead coordinator has left is finished by another, and the dead one cannot write any more', async (t) => {
-  const [dead, alive] = [await worker(t, 'recovery'), await worker(t, 'recovery', { recovers: true })]
-  await dead.bus.announce({ name: 'recovery', version: '1.0.0', description: '', metadata: {}, endpoints: () => [] })
+test('transaction: a coordinator that was displaced commits nothing, and goes on in a new journal', async (t) => {
+  const [dead, other] = [await worker(t, 'recovery'), await worker(t, 'recovery')]
   const calls: string[] = []
   const gate = deferred<void>()
   const all = dead.xa({}, { timeoutMs: 20_000 })
@@ -333,7 +352,7 @@ test('transaction: what a dead coordinator has left is finished by another, and 
   all.queue('later').module('recovery', 'sink').take?.(1)
   all.callable(told(calls, 'a', { execute: async () => await gate.promise }))
   const end = failure(all.execute())
-  const { journals } = alive.bus
+  const { journals } = other.bus
   const [info] = await eventually('the plan is in the journal', async () => {
     const found = await journals.list('tx', 'recovery')
     return found.length === 1 && found
