@@ -2,8 +2,7 @@
 
 import type { Scope, ScopeWatch } from './adapters/adapter.ts'
 import { CageError } from './errors.ts'
-
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
+import { LONGEST_TIMER_MS } from './pause.ts'
 
 /** A scope that is ended from outside. Its signal is made when somebody asks for it: most do not, and it costs as much as a tenth of a database's call. */
 export class OpenScope implements Scope, ScopeWatch {
@@ -64,7 +63,7 @@ export function whenEnded(scope: Scope, what: string, end: (why: CageError) => v
     off()
     end(why)
   }
-  const timer = setTimeout(() => finish(late(what)), Math.min(LONGEST_MS, Math.max(0, scope.deadline - Date.now())))
+  const timer = setTimeout(() => finish(late(what)), Math.min(LONGEST_TIMER_MS, Math.max(0, scope.deadline - Date.now())))
   const unwatch = scope.watch ? scope.watch.onEnd(finish) : watchSignal(scope.signal, what, finish)
   return off
 }

@@ -188,6 +188,33 @@ export class JetStream {
     }
   }
 
+  /** The sequence from which on everything up to `last` was stored since a time (epoch ms). */
+  async firstSince(stream: string, since: number, last: number): Promise<number> {
+    let low = 1
+    for (let high = last + 1; low < high; ) {
+      const middle = Math.floor((low + high) / 2)
+      const message = await this.get(stream, { seq: middle, next_by_subj: '>' })
+      if (!message || message.time >= since) high = middle
+      else low = message.seq + 1
+    }
+    return low
+  }
+
+  /** Every subject of a stream that a filter finds, and the stream's last sequence when they were first looked for. */
+  async subjects(stream: string, filter: string, deadline?: number): Promise<{ subjects: string[]; lastSeq: number }> {
+    const subjects: string[] = []
+    let lastSeq = 0
+    for (let total = 1; subjects.length < total; ) {
+      const question = { subjects_filter: filter, offset: subjects.length }
+      const page = await this.api<SubjectsPage>(`STREAM.INFO.${stream}`, question, deadline)
+      if (subjects.length === 0) lastSeq = page.state.last_seq
+      const found = Object.keys(page.state.subjects ?? {})
+      subjects.push(...found)
+      total = found.length === 0 ? 0 : page.total
+    }
+    return { subjects, lastSeq }
+  }
+
   /** Deletes the message at a sequence; false if it is not there. */
   async delete(stream: string, seq: number): Promise<boolean> {
     try {
@@ -266,6 +293,11 @@ interface ApiError {
   code: number
   err_code: number
   description: string
+}
+
+interface SubjectsPage {
+  total: number
+  state: { last_seq: number; subjects?: Record<string, number> | null }
 }
 
 interface RawMessage {

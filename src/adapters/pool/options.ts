@@ -4,10 +4,10 @@
  *   ledger: { kind: 'postgresql', url: env('LEDGER_URL'), pool: { size: 20, standby: 2, maxCallMs: 5_000 }, cache: { size: 500, ttlMs: 60_000 } },
  */
 import { z } from 'zod'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 import type { CacheSettings, PoolSettings } from './contract.ts'
 
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
-const ms = z.number().positive().max(LONGEST_MS)
+const ms = z.number().positive().max(LONGEST_TIMER_MS)
 
 export const poolOptions: z.ZodType<PoolSettings> = z
   .strictObject({
@@ -15,7 +15,7 @@ export const poolOptions: z.ZodType<PoolSettings> = z
     standby: z.number().int().nonnegative().default(0),
     idleMs: ms.default(30_000),
     maxAgeMs: ms.default(300_000),
-    minRemainingMs: z.number().nonnegative().max(LONGEST_MS).default(0),
+    minRemainingMs: z.number().nonnegative().max(LONGEST_TIMER_MS).default(0),
     maxCallMs: ms.optional(),
     connectMs: ms.default(5_000),
     backoff: z

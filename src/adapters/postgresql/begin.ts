@@ -1,6 +1,7 @@
 /** How a transaction begins: its options, and limits that the server keeps by itself. Pure. PostgreSQL 18: BEGIN, 19.11.1. */
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 
 export type Isolation = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
 
@@ -44,7 +45,7 @@ export function beginning({ isolation, readOnly, deferrable }: TransactionOption
     readOnly === undefined ? '' : readOnly ? ' READ ONLY' : ' READ WRITE',
     deferrable === undefined ? '' : deferrable ? ' DEFERRABLE' : ' NOT DEFERRABLE',
   ].join('')
-  const limitMs = Math.min(2 ** 31 - 1, Math.max(1, Math.ceil(remainingMs)))
+  const limitMs = Math.min(LONGEST_TIMER_MS, Math.max(1, Math.ceil(remainingMs)))
   const limits = ['statement_timeout', 'idle_in_transaction_session_timeout', ...(version >= 170_000 ? ['transaction_timeout'] : [])]
   return [begin, ...limits.map((name) => `SET LOCAL ${name} = ${limitMs}`)].join('; ')
 }

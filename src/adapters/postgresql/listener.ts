@@ -14,6 +14,7 @@
 import { toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
 import type { InterfaceHost, Listener, Scope } from '../adapter.ts'
+import { backOffMs } from '../pool/breaker.ts'
 import type { PostgresListenOptions } from './options.ts'
 import { Session } from './session.ts'
 
@@ -21,8 +22,7 @@ const CONNECT_MS = 5_000
 /** How often a copy that waits asks for the lock, and one that listens asks whether the server is there, ms. */
 const LOCK_MS = 1_000
 const CHECK_MS = 10_000
-const FIRST_DELAY_MS = 100
-const LONGEST_DELAY_MS = 3_000
+const BACKOFF = { firstMs: 200, maxMs: 3_000 }
 
 export async function listen(options: PostgresListenOptions, host: InterfaceHost): Promise<Listener> {
   const stopping = new AbortController()
@@ -30,6 +30,7 @@ export async function listen(options: PostgresListenOptions, host: InterfaceHost
   const deliveries = new Deliveries(options, host)
   const within = (ms: number): Scope => ({ deadline: Date.now() + ms, signal })
   const connect = (): Promise<Session> => Session.open({ options, name: host.name }, within(CONNECT_MS))
+  let failures = 0
   const first = await connect()
   const ended = keep(first)
   return {
@@ -43,16 +44,14 @@ export async function listen(options: PostgresListenOptions, host: InterfaceHost
 
   /** L2. Resolves when it was stopped and what ran has ended. */
   async function keep(session: Session | undefined): Promise<void> {
-    let failures = 0
     for (let current = session; !signal.aborted; current = undefined) {
       try {
         current ??= await connect()
-        failures = 0
         await serve(current)
       } catch (error) {
         if (signal.aborted) break
         host.log[failures++ === 0 ? 'warn' : 'debug']({ err: toCageError(error) }, 'listening was interrupted, trying again')
-        await pause(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures) * (0.5 + Math.random() / 2), signal)
+        await pause(backOffMs(failures, BACKOFF, Math.random()), signal)
       }
     }
     await deliveries.settled()
@@ -61,12 +60,16 @@ export async function listen(options: PostgresListenOptions, host: InterfaceHost
   /** Until it is stopped, or the session is lost, which rejects. */
   async function serve(session: Session): Promise<void> {
     try {
-      while (!(await locked(session))) await rest(session, LOCK_MS)
+      while (!(await locked(session))) {
+        failures = 0 // another copy listens
+        await rest(session, LOCK_MS)
+      }
       session.onNotification((channel, payload) => {
         if (!signal.aborted) deliveries.take(channel, payload, session)
       })
       for (const channel of Object.keys(options.channels))
         await session.query(`listen "${channel.replaceAll('"', '""')}"`, within(CONNECT_MS))
+      failures = 0
       host.log.info({ channels: Object.keys(options.channels) }, 'listening to notifications')
       if (options.onConnect !== undefined) deliveries.call(options.onConnect, [])
       for (;;) {

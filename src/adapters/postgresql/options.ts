@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 import { parseUrl } from './url.ts'
 
 /** Where the server is, and who we are; checked and complete. */
@@ -39,8 +40,6 @@ export interface PostgresListenOptions extends PostgresOptions {
   timeoutMs?: number | undefined
   concurrency: number
 }
-
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
 const text = z.string().min(1)
 const target = z
   .string()
@@ -81,7 +80,7 @@ export const postgresListenOptions: z.ZodType<PostgresListenOptions> = z
       .string()
       .refine(isName, { error: ({ input }) => `${JSON.stringify(input)} is no name of a queue` })
       .optional(),
-    timeoutMs: z.number().int().min(1).max(LONGEST_MS).optional(),
+    timeoutMs: z.number().int().min(1).max(LONGEST_TIMER_MS).optional(),
     concurrency: z.number().int().min(1).max(10_000).default(64),
   })
   .superRefine(checkServer)

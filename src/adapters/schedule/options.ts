@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 import { type Missed, type Timing, timetable } from './ticks.ts'
 
 /** Checked and complete. */
@@ -17,8 +18,6 @@ export interface ScheduleOptions extends Timing {
   missed: Missed
   overlap?: boolean | undefined
 }
-
-const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
 
 export const scheduleOptions: z.ZodType<ScheduleOptions> = z
   .strictObject({
@@ -36,7 +35,7 @@ export const scheduleOptions: z.ZodType<ScheduleOptions> = z
       .refine(isName, { error: ({ input }) => `${JSON.stringify(input)} is no name of a queue` })
       .optional(),
     expiresMs: z.number().positive().optional(),
-    timeoutMs: z.number().int().min(1).max(LONGEST_MS).optional(),
+    timeoutMs: z.number().int().min(1).max(LONGEST_TIMER_MS).optional(),
     missed: z.enum(['skip', 'once', 'all']).default('skip'),
     overlap: z.boolean().optional(),
   })

@@ -75,7 +75,7 @@ export class History {
     await this.#open()
     const state = (await this.#js.streamInfo(HISTORY))?.state
     const last = state?.last_seq ?? 0
-    const first = since === undefined ? (state?.first_seq ?? 1) : await this.#firstSince(since, last)
+    const first = since === undefined ? (state?.first_seq ?? 1) : await this.#js.firstSince(HISTORY, since, last)
     for (let at = first; at <= last; at += BATCH) {
       const seqs = Array.from({ length: Math.min(BATCH, last + 1 - at) }, (_, i) => at + i)
       for (const message of await Promise.all(seqs.map((seq) => this.#js.get(HISTORY, { seq })))) {
@@ -117,18 +117,6 @@ export class History {
         if (!isCode(error, 'OVERLOADED') || i === sizes.length - 1) throw error // the server has not so much room
       }
     }
-  }
-
-  /** From which sequence on records are as young as that: their times grow with their sequences. */
-  async #firstSince(since: number, last: number): Promise<number> {
-    let low = 1
-    for (let high = last + 1; low < high; ) {
-      const middle = Math.floor((low + high) / 2)
-      const message = await this.#js.get(HISTORY, { seq: middle, next_by_subj: 'history.>' })
-      if (!message || message.time >= since) high = middle
-      else low = message.seq + 1
-    }
-    return low
   }
 }
 

@@ -104,14 +104,7 @@ export class JournalStream {
   }
 
   async #list(filter: string): Promise<Tail[]> {
-    const subjects: string[] = []
-    for (let total = 1; subjects.length < total; ) {
-      const question = { subjects_filter: filter, offset: subjects.length }
-      const page = await patiently(() => this.#js.api<SubjectsPage>(`STREAM.INFO.${JOURNAL}`, question))
-      const found = Object.keys(page.state.subjects ?? {})
-      subjects.push(...found)
-      total = found.length === 0 ? 0 : page.total
-    }
+    const { subjects } = await patiently(() => this.#js.subjects(JOURNAL, filter))
     return tailsOf(subjects)
   }
 
@@ -123,11 +116,6 @@ export class JournalStream {
     })
     this.known = true
   }
-}
-
-interface SubjectsPage {
-  total: number
-  state: { subjects?: Record<string, number> | null }
 }
 
 /** What it resolves with, once the bus is there to ask. */

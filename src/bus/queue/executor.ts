@@ -69,15 +69,15 @@ export class Executor {
       return this.#buryUnread(msg, delivery, toCageError(error))
     }
     const { call, id } = taken
-    const { held, js } = this.#options
+    const { held, js, sequenced } = this.#options
     const ackSubject = msg.reply ?? ''
     if (held.free === 0) {
-      js.post(ackSubject, `-NAK {"delay":${AGAIN_MS * NS}}`)
+      if (!sequenced) js.post(ackSubject, `-NAK {"delay":${AGAIN_MS * NS}}`) // X2
       return Promise.resolve(this.#unsettled())
     }
     const name = call.id === undefined ? id : encodeURIComponent(id)
     taken.row = held.add({ ackSubject, target: `${call.cage}.${call.module}.${call.method}`, id: name })
-    const ordinary = call.id === undefined && delivery.count === 1 && !this.#options.sequenced && taken.expiresAt > Date.now()
+    const ordinary = call.id === undefined && delivery.count === 1 && !sequenced && taken.expiresAt > Date.now()
     if (ordinary && this.#options.solo.enter(call.module)) return this.#ordinary(taken)
     return this.#guard(taken, msg, delivery, () => this.#process(taken))
   }

@@ -28,7 +28,7 @@ export class Letters {
   async *list({ queue, target, error, since, until = Number.POSITIVE_INFINITY }: DeadFilter): AsyncGenerator<DeadLetter> {
     const subject = subjectFor(queue, target)
     const last = (await this.#js.streamInfo(STREAMS.dead))?.state.last_seq ?? 0
-    for (let seq = since === undefined ? 1 : await this.#firstSince(since, last); seq <= last; ) {
+    for (let seq = since === undefined ? 1 : await this.#js.firstSince(STREAMS.dead, since, last); seq <= last; ) {
       const message = await this.#js.get(STREAMS.dead, { seq, next_by_subj: subject })
       if (!message || message.seq > last || message.time > until) return
       seq = message.seq + 1
@@ -85,18 +85,6 @@ export class Letters {
     const message = await this.#js.get(STREAMS.dead, { seq })
     if (!message) throw new CageError('NOT_FOUND', `there is no dead letter ${seq}`)
     return message
-  }
-
-  /** From which sequence on letters are as young as that: their times grow with their sequences. */
-  async #firstSince(since: number, last: number): Promise<number> {
-    let low = 1
-    for (let high = last + 1; low < high; ) {
-      const middle = Math.floor((low + high) / 2)
-      const message = await this.#js.get(STREAMS.dead, { seq: middle, next_by_subj: 'dead.>' })
-      if (!message || message.time >= since) high = middle
-      else low = message.seq + 1
-    }
-    return low
   }
 }
 

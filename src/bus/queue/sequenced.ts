@@ -6,6 +6,7 @@
  * Z3. After a reconnect nobody knows what was given out and never came: all that does not run is forgotten, and taken anew from the oldest on.
  */
 import type { Msg, Subscription } from 'nats'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf, isCode } from '../jetstream.ts'
 import { followOrders } from './consumer.ts'
@@ -223,7 +224,7 @@ export class SequencedConsumer implements Consumer {
       this.#running.add(done)
     }
     const nextAt = this.#lanes.nextAt(now)
-    if (nextAt !== undefined) this.#timer = setTimeout(() => this.#pump(), Math.min(nextAt - now, 2 ** 31 - 1)) // Node's longest timer
+    if (nextAt !== undefined) this.#timer = setTimeout(() => this.#pump(), Math.min(nextAt - now, LONGEST_TIMER_MS))
   }
 
   async #run(item: Item, puller: Puller, lanes: Lanes<Item>): Promise<void> {

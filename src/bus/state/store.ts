@@ -133,19 +133,8 @@ export class Store implements StateStore {
 
   /** Everything of this module, deleted and expired entries too. */
   async list(deadline: number): Promise<Listing> {
-    const tokens: string[] = []
-    let lastSeq = 0
-    for (let total = 1; tokens.length < total; ) {
-      const page = await this.#js.api<SubjectsPage>(
-        `STREAM.INFO.${this.bucket.stream}`,
-        { subjects_filter: this.#subject('*'), offset: tokens.length },
-        deadline,
-      )
-      if (tokens.length === 0) lastSeq = page.state.last_seq
-      const found = Object.keys(page.state.subjects ?? {}).map(lastToken)
-      tokens.push(...found)
-      total = found.length === 0 ? 0 : page.total
-    }
+    const { subjects, lastSeq } = await this.#js.subjects(this.bucket.stream, this.#subject('*'), deadline)
+    const tokens = subjects.map(lastToken)
     const entries: Entry[] = []
     for (let at = 0; at < tokens.length; at += BATCH)
       entries.push(...(await Promise.all(tokens.slice(at, at + BATCH).map((token) => this.#read(token, deadline)))))
@@ -256,11 +245,6 @@ function checkTtl(ttlMs: number | undefined): void {
 function held(key: string, branch: string): CageError {
   const message = `the key ${JSON.stringify(key)} was not written: the transaction ${branch} has prepared a change of it`
   return new CageError('CONFLICT', message, { details: { branch }, retryable: true })
-}
-
-interface SubjectsPage {
-  total: number
-  state: { last_seq: number; subjects?: Record<string, number> | null }
 }
 
 function unknown(key: string, cause?: unknown): CageError {

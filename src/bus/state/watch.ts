@@ -8,6 +8,7 @@
  */
 import type { Msg, NatsConnection, Subscription } from 'nats'
 import type { Log } from '../../log.ts'
+import { LONGEST_TIMER_MS } from '../../pause.ts'
 import type { Connection } from '../connection.ts'
 import { type Entry, entryOf, isPresent, keyOf, lastToken, newsOf, valueIn } from './entry.ts'
 import type { Store } from './store.ts'
@@ -24,7 +25,6 @@ const LOOK_MS = 500
 const CHECK_MS = 60_000
 
 const READ_MS = 10_000
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 interface Known {
   seq: number
