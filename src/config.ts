@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Adapter } from './adapters/adapter.ts'
+import type { LoadAdapter } from './adapters/own.ts'
 import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import { compile, evaluate } from './compile.ts'
 import { didYouMean, isName } from './names.ts'
@@ -29,6 +30,8 @@ export interface ConfigSource {
 /** What adapters can do, and what of a resource is not its adapter's. */
 export interface Protocols {
   adapters: ReadonlyMap<string, Adapter>
+  /** For kinds that are none of these. */
+  loadOwn: LoadAdapter
   resource: { pool: z.ZodType<PoolSettings>; cache: z.ZodType<CacheSettings> }
 }
 
@@ -48,16 +51,17 @@ export async function readCageConfig(source: ConfigSource, cage: string, protoco
   const checked = check(cageSchema, given, own.file)
   if (!checked.ok) mistakes.push(...checked.mistakes)
   const written = checked.ok ? checked.settings : { interfaces: adaptedOf(given, 'interfaces'), resources: adaptedOf(given, 'resources') } // F1
+  const adapters = await allAdapters(written, protocols, own.file, mistakes)
   const interfaces: CageSettings['interfaces'] = {}
   for (const [name, { kind, ...options }] of Object.entries(written.interfaces)) {
-    const schema = schemaOf('interface', name, kind, own.file, protocols.adapters, mistakes)
+    const schema = schemaOf('interface', name, kind, own.file, adapters, mistakes)
     const read = schema && check(schema, options, own.file, ['interfaces', name])
     if (read?.ok) interfaces[name] = { kind, options: read.settings }
     else mistakes.push(...(read?.mistakes ?? []))
   }
   const resources: CageSettings['resources'] = {}
   for (const [name, { kind, pool = {}, cache, ...options }] of Object.entries(written.resources)) {
-    const schema = schemaOf('resource', name, kind, own.file, protocols.adapters, mistakes)
+    const schema = schemaOf('resource', name, kind, own.file, adapters, mistakes)
     const read = schema && check(schema, options, own.file, ['resources', name])
     const readPool = check(protocols.resource.pool, pool, own.file, ['resources', name, 'pool'])
     const readCache: Read<CacheSettings | undefined> =
@@ -142,13 +146,36 @@ function unwrap(schema: unknown): unknown {
   }
 }
 
+/** The runtime's adapters, with those of the user's own that a configuration names; undefined: what is wrong with one was told. */
+async function allAdapters(
+  written: Pick<CageSettings, 'interfaces' | 'resources'> | Record<'interfaces' | 'resources', Record<string, Adapted>>,
+  { adapters, loadOwn }: Protocols,
+  file: string,
+  mistakes: Mistake[],
+): Promise<ReadonlyMap<string, Adapter | undefined>> {
+  const all = new Map<string, Adapter | undefined>(adapters)
+  for (const role of ['interfaces', 'resources'] as const) {
+    for (const [name, { kind }] of Object.entries(written[role])) {
+      if (adapters.has(kind)) continue
+      try {
+        const own = await loadOwn(kind)
+        if (own) all.set(kind, own)
+      } catch (error) {
+        all.set(kind, undefined)
+        mistakes.push(`${file}: ${role}.${name}.kind: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    }
+  }
+  return all
+}
+
 /** The schema of what an adapter is to do, or the mistakes in its name and kind. */
 function schemaOf(
   role: 'interface' | 'resource',
   name: string,
   kind: string,
   file: string,
-  adapters: Protocols['adapters'],
+  adapters: ReadonlyMap<string, Adapter | undefined>,
   mistakes: Mistake[],
 ): z.ZodType | undefined {
   const key = role === 'interface' ? 'options' : 'resourceOptions'
@@ -156,8 +183,8 @@ function schemaOf(
   if (!isName(name)) mistakes.push(`${place}: ${NAME_RULE}`)
   const adapter = adapters.get(kind)
   const schema = adapter?.[key]
-  if (schema) return schema
-  const known = [...adapters.values()].filter((other) => other[key]).map((other) => other.kind)
+  if (schema || (!adapter && adapters.has(kind))) return schema
+  const known = [...adapters.values()].flatMap((other) => (other?.[key] ? [other.kind] : []))
   const other = role === 'interface' ? 'a resource: it belongs under resources' : 'an interface: it belongs under interfaces'
   mistakes.push(
     adapter

@@ -23,6 +23,21 @@ export type {
 } from './actors/contract.ts'
 export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
+export type {
+  Adapter,
+  Branch,
+  Decision,
+  InterfaceCallOptions,
+  InterfaceHost,
+  InterfaceMemory,
+  InterfaceQueueOptions,
+  Listener,
+  ParticipantClass,
+  Resource,
+  ResourceConnection,
+  ResourceHost,
+  Scope,
+} from './adapters/adapter.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
@@ -32,7 +47,7 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
-export { defineCage, defineNode, env } from './define.ts'
+export { defineAdapter, defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'
 export { PENDING } from './pending.ts'

@@ -10,11 +10,12 @@ import { join, relative, resolve } from 'node:path'
 import { Root } from './actors/root.ts'
 import { SpareWorker } from './actors/thread.ts'
 import { watch } from './actors/watcher.ts'
+import { ownAdapters } from './adapters/own.ts'
 import { NODE_HELP, type NodeArguments, parseNodeArguments } from './arguments.ts'
 import { callKeeper } from './bus/callkeeper.ts'
 import type { BusOptions } from './bus/connection.ts'
 import type { Embedded } from './bus/embedded.ts'
-import type { ConfigSource } from './config.ts'
+import type { ConfigSource, Protocols } from './config.ts'
 import { MEMORY_MB } from './defaults.ts'
 import * as door from './index.ts'
 import type { LogLevel } from './levels.ts'
@@ -44,6 +45,7 @@ async function main(): Promise<void> {
 
 interface Configured {
   source: ConfigSource
+  protocols: Protocols
   settings: NodeSettings
   cages: Map<string, CageSettings>
 }
@@ -59,21 +61,23 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
   const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
   const cages = new Map<string, CageSettings>()
-  const { readCageConfig, readNodeConfig, ADAPTERS, RESOURCE_SCHEMAS } = await configuration()
+  const { readCageConfig, readNodeConfig } = await import('./config.ts')
+  const protocols = await protocolsOf(source)
   const node = await readNodeConfig(source)
   if (!node.ok) mistakes.push(...node.mistakes)
   for (const cage of options.cages) {
     if (folders && !known.includes(cage))
       mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
-    const read = await readCageConfig(source, cage, { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS })
+    const read = await readCageConfig(source, cage, protocols)
     if (read.ok) cages.set(cage, read.settings)
     else mistakes.push(...read.mistakes)
   }
   if (mistakes.length > 0 || !node.ok) return [...new Set(mistakes)].map((mistake) => mistake.replaceAll(`${process.cwd()}/`, ''))
-  return { source, settings: node.settings, cages }
+  return { source, protocols, settings: node.settings, cages }
 }
 
-async function run(options: NodeArguments, { source, settings, cages }: Configured, spare: SpareWorker): Promise<void> {
+async function run(options: NodeArguments, configured: Configured, spare: SpareWorker): Promise<void> {
+  const { settings, cages } = configured
   const name = options.name ?? settings.name ?? hostname()
   const logLevel: LogLevel = options.logLevel ?? settings.logLevel
   const log = await openLog(logLevel, { node: name })
@@ -131,36 +135,38 @@ async function run(options: NodeArguments, { source, settings, cages }: Configur
   }
   let watcher: { close(): Promise<void> } | undefined
   for (const [cage, cageSettings] of cages) await root.run(cage, cageSettings)
-  watcher = await watchFolders(options, source, root, log)
+  watcher = await watchFolders(options, configured, root, log)
 }
 
 /** Takes over changed configuration, and keeps the generated index of the cages current while developing. */
-async function watchFolders(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<{ close(): Promise<void> }> {
+async function watchFolders(options: NodeArguments, configured: Configured, root: Root, log: Log): Promise<{ close(): Promise<void> }> {
+  const { configDir } = configured.source
   const cagesDir = resolve(options.cagesDir)
   const development = process.env.NODE_ENV !== 'production' && existsSync(join(cagesDir, 'index.ts'))
   let changes = Promise.resolve()
-  return await watch([source.configDir, ...(development ? [cagesDir] : [])], log, (paths) => {
+  return await watch([configDir, ...(development ? [cagesDir] : [])], log, (paths) => {
     changes = changes.then(async () => {
-      const inConfig = [...paths].some((path) => !relative(source.configDir, path).startsWith('..'))
-      if (inConfig) await reconfigure(options, source, root, log)
+      const inConfig = [...paths].some((path) => !relative(configDir, path).startsWith('..'))
+      if (inConfig) await reconfigure(options.cages, configured, root, log)
       if (development && (await writeIndex(cagesDir))) log.info({}, 'cages/index.ts is written anew')
     })
     changes.catch((error: unknown) => log.error({ err: error }, 'a change could not be taken over'))
   })
 }
 
-/** Loaded late, while the spare worker boots: the schemas take a tenth of a second. */
-async function configuration(): Promise<typeof import('./config.ts') & typeof import('./adapters/registry.ts')> {
-  return { ...(await import('./config.ts')), ...(await import('./adapters/registry.ts')) }
-}
-
-async function reconfigure(options: NodeArguments, source: ConfigSource, root: Root, log: Log): Promise<void> {
-  const { readCageConfig, ADAPTERS, RESOURCE_SCHEMAS } = await configuration()
-  for (const cage of options.cages) {
-    const read = await readCageConfig(source, cage, { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS })
+async function reconfigure(cages: string[], { source, protocols }: Configured, root: Root, log: Log): Promise<void> {
+  const { readCageConfig } = await import('./config.ts')
+  for (const cage of cages) {
+    const read = await readCageConfig(source, cage, protocols)
     if (read.ok) root.reconfigure(cage, read.settings)
     else log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
   }
+}
+
+/** Loaded late, while the spare worker boots: the schemas take a tenth of a second. */
+async function protocolsOf({ cacheDir, door }: ConfigSource): Promise<Protocols> {
+  const { ADAPTERS, RESOURCE_SCHEMAS } = await import('./adapters/registry.ts')
+  return { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS, loadOwn: ownAdapters({ dir: process.cwd(), cacheDir, door }) }
 }
 
 /** `--bus`, NATS_URL, `config/node.ts`, else a server of our own: in that order. */

@@ -1,4 +1,4 @@
-/** A wait that a signal cuts short. */
+/** A wait that a signal cuts short, and how long to wait. */
 
 /** Node's timers count no further, ms. */
 export const LONGEST_TIMER_MS: number = 2 ** 31 - 1
@@ -15,4 +15,9 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
       resolve()
     }
   })
+}
+
+/** How long something is left alone after its n-th failure in a row (n from 1), ms: it doubles up to `maxMs`, with half of it at random. */
+export function backOffMs(failures: number, { firstMs, maxMs }: { firstMs: number; maxMs: number }, random: number): number {
+  return Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 30)) * (0.5 + random / 2)
 }

@@ -3,11 +3,12 @@
  * K0. It boots before it knows what for: the main thread reads the configuration meanwhile, and then says `begin`.
  * K1. What is thrown outside of any call (a timer, an unhandled rejection) is logged with its module where that can be told, and harms nobody.
  */
+import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
-import { DRIVERS } from './adapters/drivers.ts'
+import { allDrivers, ownAdapters } from './adapters/own.ts'
 import { openPool } from './adapters/pool/pool.ts'
 import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
@@ -49,7 +50,7 @@ try {
       version: data.version,
       bus,
       log,
-      drivers: DRIVERS,
+      drivers: allDrivers(ownAdapters({ dir: process.cwd(), cacheDir: join(data.dataDir, 'cache'), door })),
       openPool,
       openCache: async (...words) => (await import('./adapters/pool/cache.ts')).openCache(...words),
       door,

@@ -25,7 +25,7 @@ const barrel: Adapter<unknown, { litres: number }> = {
   resourceOptions: z.strictObject({ litres: z.number().default(200) }).transform((given) => given),
 }
 ADAPTERS.set('barrel', barrel as unknown as Adapter)
-const PROTOCOLS: Protocols = { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS }
+const PROTOCOLS: Protocols = { adapters: ADAPTERS, resource: RESOURCE_SCHEMAS, loadOwn: async () => undefined }
 
 let server: NatsServer
 

@@ -6,7 +6,7 @@
  * It is long, because it is the one place that knows everything a cage is made of.
  */
 import { join } from 'node:path'
-import type { Driver, InterfaceHost, Listener } from '../adapters/adapter.ts'
+import type { Drivers, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
@@ -38,7 +38,7 @@ export interface CageHost {
   readonly bus: Bus
   readonly log: Log
   /** Kind → how its protocol is spoken. */
-  readonly drivers: ReadonlyMap<string, Driver>
+  readonly drivers: Drivers
   /** Makes the pool of a resource. */
   readonly openPool: (source: PoolSource) => Pool
   /** Makes the cache of what is read from one. */

@@ -3,7 +3,7 @@
  * O1. Nothing is loaded or connected before the first call, unless the pool has a `standby`.
  * O2. A changed configuration makes a new pool for new work; the old one ends when its work has.
  */
-import type { Driver, ResourceHost, Scope } from '../adapters/adapter.ts'
+import type { Drivers, ResourceHost, Scope } from '../adapters/adapter.ts'
 import type { CacheCall, CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
 import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -17,7 +17,7 @@ export type OpenCache = (name: string, settings: CacheSettings) => Promise<ReadC
 export interface ResourcesSource {
   readonly cage: string
   readonly log: Log
-  readonly drivers: ReadonlyMap<string, Driver>
+  readonly drivers: Drivers
   readonly openPool: (source: PoolSource) => Pool
   readonly openCache: OpenCache
 }

@@ -170,6 +170,9 @@ export interface ResourceConnection {
 /** What a worker knows of an adapter: its options have been checked. */
 export type Driver = Pick<Adapter, 'listen' | 'open'>
 
+/** What a worker knows of all adapters, by kind. */
+export type Drivers = Pick<ReadonlyMap<string, Driver>, 'get'>
+
 /** One protocol: interface, resource, or both. */
 export interface Adapter<Options = unknown, ResourceOptions = Options> {
   /** The word in the configuration's `kind`. */

@@ -4,6 +4,7 @@
  * B2. open → half-open: at `retryAt`, when somebody asks. One attempt is made then, for all (pool.ts sees to it).
  * B3. half-open → closed if that attempt succeeds, else open again, for about twice as long, up to `maxMs`.
  */
+import { backOffMs } from '../../pause.ts'
 import type { PoolSettings } from './contract.ts'
 
 export type Breaker =
@@ -15,11 +16,6 @@ export type Breaker =
 export const LOSSES = 3
 
 export const CLOSED: Breaker = { state: 'closed', losses: 0 }
-
-/** How long a resource is left alone after its n-th failure in a row (n from 1), ms: it doubles, with half of it at random. */
-export function backOffMs(failures: number, { firstMs, maxMs }: PoolSettings['backoff'], random: number): number {
-  return Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 30)) * (0.5 + random / 2)
-}
 
 /** B1, B3. */
 export function afterFailure(breaker: Breaker, now: number, backoff: PoolSettings['backoff'], random: number): Breaker {

@@ -12,9 +12,8 @@
  * PostgreSQL 18: LISTEN, NOTIFY, 9.28.10 (advisory locks).
  */
 import { toCageError } from '../../errors.ts'
-import { pause } from '../../pause.ts'
+import { backOffMs, pause } from '../../pause.ts'
 import type { InterfaceHost, Listener, Scope } from '../adapter.ts'
-import { backOffMs } from '../pool/breaker.ts'
 import type { PostgresListenOptions } from './options.ts'
 import { Session } from './session.ts'
 

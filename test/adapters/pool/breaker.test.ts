@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { afterFailure, afterLoss, type Breaker, backOffMs, CLOSED, LOSSES, whenAsked } from '../../../src/adapters/pool/breaker.ts'
+import { afterFailure, afterLoss, type Breaker, CLOSED, LOSSES, whenAsked } from '../../../src/adapters/pool/breaker.ts'
+import { backOffMs } from '../../../src/pause.ts'
 
 const backoff = { firstMs: 100, maxMs: 1_000 }
 
