@@ -180,18 +180,10 @@ async function chooseBus(
   const named = serversOf(options.bus, process.env, configured.servers)
   if (named) return { bus: { ...configured, servers: named } }
   const { openEmbedded } = await import('./bus/embedded.ts')
-  const binary = async (): Promise<string> => {
-    const installer = (await import(new URL('../scripts/nats-server.js', import.meta.url).href)) as NatsServerInstaller
-    return installer.findNatsServer(dataDir) ?? (await installer.installNatsServer(dataDir, (line) => log.info({}, line)))
-  }
+  const { natsServerProgram } = await import('./bus/program.ts')
+  const binary = (): Promise<string> => natsServerProgram(dataDir, (line) => log.info({}, line))
   const embedded = await openEmbedded({ binary, port: own.port, dir: join(dataDir, 'nats'), log })
   return { bus: { ...configured, servers: [embedded.url] }, embedded }
-}
-
-/** scripts/nats-server.js: plain JavaScript, because it also runs before anything is built. */
-interface NatsServerInstaller {
-  findNatsServer(dir: string): string | undefined
-  installNatsServer(dir: string, say: (line: string) => void): Promise<string>
 }
 
 function refuse(mistakes: string[]): void {

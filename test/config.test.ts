@@ -9,9 +9,9 @@ import { RESOURCE_SCHEMAS } from '../src/adapters/registry.ts'
 import { type ConfigSource, type Protocols, readCageConfig, readNodeConfig } from '../src/config.ts'
 import * as door from '../src/index.ts'
 import type { CageSettings } from '../src/settings.ts'
-import { ask, client, type NatsServer, startNats } from './support/nats.ts'
+import { ask, client, type NatsServer, startNats } from '../src/testing/nats.ts'
+import { suite } from '../src/testing/owner.ts'
 import { type NodeProcess, type Project, project, ROOT, startNode } from './support/node.ts'
-import { suite } from './support/owner.ts'
 
 const EX_CONFIG = 78
 

@@ -8,14 +8,15 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { ask, client, type NatsServer, natsServerBinary, startNats } from './support/nats.ts'
-import { freePort, type LogEntry, type Project, project, ROOT } from './support/node.ts'
-import { atEnd, type Owner, suite } from './support/owner.ts'
-import { within } from './support/wait.ts'
+import { ask, client, type NatsServer, natsServer, startNats } from '../src/testing/nats.ts'
+import { atEnd, type Owner, suite } from '../src/testing/owner.ts'
+import { freePort } from '../src/testing/port.ts'
+import { within } from '../src/testing/wait.ts'
+import { type LogEntry, type Project, project, ROOT } from './support/node.ts'
 
 const run = promisify(execFile)
 const { NATS_URL: _url, NODE_TEST_CONTEXT: _test, ...inherited } = process.env
-const ENV = { ...inherited, NATS_SERVER: resolve(natsServerBinary()) }
+const ENV = { ...inherited, NATS_SERVER: resolve(await natsServer()) }
 
 const FILES = {
   'package.json': '{ "name": "somebody-elses", "private": true, "type": "module" }',
@@ -116,6 +117,31 @@ async function end(child: ChildProcess, exited: Promise<unknown>): Promise<void>
   process.kill(-child.pid, 'SIGTERM')
   await within('the node ends', exited)
 }
+
+test('package: an adapter of one’s own is held to the contract by menagerie/testing', async () => {
+  folder.write(
+    'adapters/echo.js',
+    `import { CageError, defineAdapter } from 'menagerie'
+     export const open = async ({ suffix }) => ({ connect: async () => ({
+       participant: 'irreversible', broken: false, close: async () => {},
+       async call(method, [text]) {
+         if (method !== 'echo') throw new CageError('INVALID_ARGUMENT', 'no method ' + method)
+         return text + suffix
+       },
+     }) })
+     export const adapter = defineAdapter({ open, resourceOptions: { parse: (options) => options } })`,
+  )
+  folder.write(
+    'echo.test.js',
+    `import { resourceConforms } from 'menagerie/testing'
+     import { adapter } from './adapters/echo.js'
+     const quick = { method: 'echo', args: ['a'], result: 'a?' }
+     resourceConforms({ name: 'echo', adapter: { ...adapter, kind: 'echo' }, options: () => ({ suffix: '?' }), quick })`,
+  )
+  const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'echo.test.js'], { cwd: folder.dir, env: ENV })
+  assert.match(stdout, /^# pass [1-9]/m)
+  assert.match(stdout, /^# fail 0$/m)
+})
 
 test('package: it holds what runs, and nothing else', async () => {
   const installed = join(folder.dir, 'node_modules', 'menagerie')

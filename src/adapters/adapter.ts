@@ -7,7 +7,7 @@
  * A3. `stop` takes no new work, lets what runs end, and resolves; it is idempotent.
  * A4. `done` rejects if the interface dies by itself, and resolves after `stop`.
  * A5. An outside caller that goes away cancels its calls: `host.cancel`.
- * test/adapters/conformance.ts holds every adapter to it.
+ * src/testing holds every adapter to it: what `menagerie/testing` gives those who write their own.
  */
 import type { ZodType } from 'zod'
 import type { CageError } from '../errors.ts'

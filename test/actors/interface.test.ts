@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { InterfaceActor } from '../../src/actors/interface.ts'
 import { Supervisor } from '../../src/actors/supervisor.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
-import { recordingLog } from '../support/log.ts'
-import { deferred, within } from '../support/wait.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { deferred, within } from '../../src/testing/wait.ts'
 
 test('interface: stopped while it starts, it is stopped as soon as it has started, and its supervisor ends', async () => {
   const { log } = recordingLog()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { type Job, Mailbox } from '../../src/actors/mailbox.ts'
-import { eventually } from '../support/wait.ts'
+import { eventually } from '../../src/testing/wait.ts'
 
 const NOW = 1_000_000
 

@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import { type Begun, Once } from '../../src/actors/once.ts'
 import type { Bus, Call, Outcome } from '../../src/bus/bus.ts'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog } from '../support/log.ts'
-import { client, startNats } from '../support/nats.ts'
-import { suite } from '../support/owner.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { client, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 
 const server = await startNats(suite)
 const [one, two] = await Promise.all([testBus(suite, server.url), testBus(suite, server.url)])

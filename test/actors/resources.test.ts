@@ -9,8 +9,8 @@ import { openPool } from '../../src/adapters/pool/pool.ts'
 import { RESOURCE_SCHEMAS } from '../../src/adapters/registry.ts'
 import { CageError } from '../../src/errors.ts'
 import type { ResourceSettings } from '../../src/settings.ts'
-import { recordingLog } from '../support/log.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 
 const scope = (): Scope => ({ deadline: Date.now() + 20_000, signal: new AbortController().signal })
 

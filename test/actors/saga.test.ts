@@ -8,10 +8,10 @@ import { finding } from '../../src/actors/saga/recovery.ts'
 import { SagaRun } from '../../src/actors/saga/run.ts'
 import type { Outcome } from '../../src/bus/bus.ts'
 import { CageError, toCageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog } from '../support/log.ts'
-import { startNats } from '../support/nats.ts'
-import { suite } from '../support/owner.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
 
 const nats = await startNats(suite)
 const bus = await testBus(suite, nats.url)

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { backOffMs, type Child, Supervisor, shouldRestart } from '../../src/actors/supervisor.ts'
-import { recordingLog } from '../support/log.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 
 /** A child whose every start is decided by the test, and whose death is a call of `die`. */
 function child(

@@ -4,9 +4,9 @@ import { type ClientRequest, request as plainRequest, type Server } from 'node:h
 import { Agent, request as secureRequest } from 'node:https'
 import { createServer, type Socket } from 'node:net'
 import { ADAPTERS } from '../../src/adapters/registry.ts'
-import { freePort } from '../support/node.ts'
-import { atEnd, type Owner } from '../support/owner.ts'
-import { conforms, type Protocol, type Seen, TARGET, type World } from './conformance.ts'
+import { interfaceConforms, type Protocol, type Seen, TARGET, type World } from '../../src/testing/interface.ts'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
 
 const adapter = ADAPTERS.get('http')
 if (!adapter) throw new Error('there is no adapter http')
@@ -26,8 +26,8 @@ const failures = {
   OWN: '500 OWN',
 }
 
-conforms({ name: 'http', adapter, failures, world: (owner) => world(owner, false) } satisfies Protocol)
-conforms({ name: 'https', adapter, failures, world: (owner) => world(owner, true) } satisfies Protocol)
+interfaceConforms({ name: 'http', adapter, failures, world: (owner) => world(owner, false) } satisfies Protocol)
+interfaceConforms({ name: 'https', adapter, failures, world: (owner) => world(owner, true) } satisfies Protocol)
 
 async function world(owner: Owner, secure: boolean): Promise<World> {
   const port = await freePort()

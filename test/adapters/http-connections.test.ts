@@ -4,11 +4,12 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { before, test } from 'node:test'
 import { setInterval } from 'node:timers/promises'
+import { startNats } from '../../src/testing/nats.ts'
+import { type Owner, suite } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { eventually, within } from '../../src/testing/wait.ts'
 import { curl, open, untilClosed } from '../support/http.ts'
-import { startNats } from '../support/nats.ts'
-import { freePort, type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { type Owner, suite } from '../support/owner.ts'
-import { eventually, within } from '../support/wait.ts'
+import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
 
 const HEADERS_MS = 400
 const REQUEST_MS = 800

@@ -12,13 +12,13 @@ import type { Listener } from '../../src/adapters/adapter.ts'
 import { readCredentials } from '../../src/adapters/http/certificate.ts'
 import { httpOptions } from '../../src/adapters/http/options.ts'
 import { listen } from '../../src/adapters/http/server.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { recordingLog, type Said } from '../../src/testing/log.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { atEnd } from '../../src/testing/owner.ts'
+import { within } from '../../src/testing/wait.ts'
 import { type CertificateFiles, certificates } from '../support/certificates.ts'
 import { curl, open, run, untilClosed } from '../support/http.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog, type Said } from '../support/log.ts'
-import { startNats } from '../support/nats.ts'
-import { atEnd } from '../support/owner.ts'
-import { within } from '../support/wait.ts'
 
 const LOCALHOST = [
   { type: 2, value: 'localhost' },

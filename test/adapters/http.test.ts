@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
+import { startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
 import { curl, exchange, run } from '../support/http.ts'
-import { startNats } from '../support/nats.ts'
-import { freePort, type NodeProcess, project, startNode } from '../support/node.ts'
-import { suite } from '../support/owner.ts'
+import { type NodeProcess, project, startNode } from '../support/node.ts'
 
 const MODULES = {
   'cages/web/api.js': `

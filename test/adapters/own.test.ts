@@ -10,17 +10,18 @@ import * as finger from '../../docs/adapters/finger.ts'
 import type { Adapter } from '../../src/adapters/adapter.ts'
 import { ownAdapters } from '../../src/adapters/own.ts'
 import * as door from '../../src/index.ts'
-import { testBus } from '../support/load.ts'
-import { startNats } from '../support/nats.ts'
-import { freePort, type Project, project, ROOT, startNode } from '../support/node.ts'
-import { atEnd, type Owner, suite } from '../support/owner.ts'
-import { conforms, type Seen, TARGET, type World } from './conformance.ts'
-import { resourceConforms } from './resource-conformance.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { interfaceConforms, type Seen, TARGET, type World } from '../../src/testing/interface.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { resourceConforms } from '../../src/testing/resource.ts'
+import { type Project, project, ROOT, startNode } from '../support/node.ts'
 
 const CODES = [...Object.keys(door.CODES), 'OWN']
 const adapter = { ...finger.adapter, kind: 'finger' } as unknown as Adapter // of options that only it knows
 
-conforms({
+interfaceConforms({
   name: 'an adapter of one’s own',
   adapter,
   failures: Object.fromEntries(CODES.map((code) => [code, code])),

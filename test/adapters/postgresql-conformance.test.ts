@@ -2,9 +2,9 @@
 import { before } from 'node:test'
 import pg from 'pg'
 import { ADAPTERS } from '../../src/adapters/registry.ts'
-import { suite } from '../support/owner.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { resourceConforms } from '../../src/testing/resource.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
-import { resourceConforms } from './resource-conformance.ts'
 
 const NAME = 'conformance'
 let server: PostgresServer

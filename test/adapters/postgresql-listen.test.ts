@@ -6,10 +6,10 @@ import type { InterfaceCallOptions, InterfaceHost, InterfaceQueueOptions, Listen
 import { listen } from '../../src/adapters/postgresql/listener.ts'
 import { postgresListenOptions } from '../../src/adapters/postgresql/options.ts'
 import { CageError } from '../../src/errors.ts'
-import { recordingLog, type Said } from '../support/log.ts'
-import { atEnd, suite } from '../support/owner.ts'
+import { recordingLog, type Said } from '../../src/testing/log.ts'
+import { atEnd, suite } from '../../src/testing/owner.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 import { type PostgresServer, plainClient, startPostgres } from '../support/postgres.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
 
 let server: PostgresServer
 let outside: pg.Client

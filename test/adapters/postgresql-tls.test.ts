@@ -5,9 +5,9 @@ import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import { postgresOptions } from '../../src/adapters/postgresql/options.ts'
 import { open } from '../../src/adapters/postgresql/resource.ts'
 import type { CageError } from '../../src/errors.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
 import { type CertificateFiles, certificates } from '../support/certificates.ts'
-import { recordingLog } from '../support/log.ts'
-import { atEnd, type Owner, suite } from '../support/owner.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 
 const LOOPBACK = [

@@ -7,10 +7,10 @@ import type { PostgresSession } from '../../src/adapters/postgresql/api.ts'
 import { postgresOptions } from '../../src/adapters/postgresql/options.ts'
 import { open } from '../../src/adapters/postgresql/resource.ts'
 import { CageError } from '../../src/errors.ts'
-import { recordingLog } from '../support/log.ts'
-import { atEnd, type Owner, suite } from '../support/owner.ts'
+import { recordingLog } from '../../src/testing/log.ts'
+import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
+import { eventually, within } from '../../src/testing/wait.ts'
 import { type PostgresServer, plainClient, startPostgres } from '../support/postgres.ts'
-import { eventually, within } from '../support/wait.ts'
 
 let server: PostgresServer
 let onePhase: PostgresServer

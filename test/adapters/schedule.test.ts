@@ -7,12 +7,12 @@ import { scheduleOptions } from '../../src/adapters/schedule/options.ts'
 import { listen } from '../../src/adapters/schedule/server.ts'
 import type { Bus, Call, Outcome } from '../../src/bus/bus.ts'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog, type Said } from '../support/log.ts'
-import { ask, client, type NatsServer, startNats } from '../support/nats.ts'
-import { atEnd, suite } from '../support/owner.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { recordingLog, type Said } from '../../src/testing/log.ts'
+import { ask, client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { atEnd, suite } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { policy, work } from '../support/queue.ts'
-import { eventually } from '../support/wait.ts'
 
 const EVERY_SECOND = { cron: '* * * * * *', call: 'jobs.run' }
 const NEVER_NOW = { at: '2126-01-01T00:00:00Z', call: 'jobs.run' }

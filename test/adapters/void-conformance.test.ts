@@ -1,6 +1,6 @@
 /** The resource that is nothing does what every resource does. */
 import { ADAPTERS } from '../../src/adapters/registry.ts'
-import { resourceConforms } from './resource-conformance.ts'
+import { resourceConforms } from '../../src/testing/resource.ts'
 
 const adapter = ADAPTERS.get('void')
 if (!adapter) throw new Error('there is no adapter void')

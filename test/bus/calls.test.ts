@@ -7,10 +7,10 @@ import { Packr, unpack } from 'msgpackr'
 import { headers, type Msg, type MsgHdrs, type NatsConnection } from 'nats'
 import type { Bus, Call, CallHandler, CallOptions, Outcome } from '../../src/bus/bus.ts'
 import { CageError, toCageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { ask, client, type NatsServer, startNats } from '../support/nats.ts'
-import { type Owner, suite } from '../support/owner.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { type Owner, suite } from '../../src/testing/owner.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 
 const MAX_PAYLOAD = 64 * 1024
 const packr = new Packr({ useRecords: false })

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { type NatsConnection, RequestStrategy, type ServiceInfo, type ServiceStats } from 'nats'
-import { ask, client, type NatsServer, startNats } from '../support/nats.ts'
+import { ask, client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { type Owner, suite } from '../../src/testing/owner.ts'
 import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { type Owner, suite } from '../support/owner.ts'
 
 const MAX_PAYLOAD = 64 * 1024
 const TOKEN = /^[a-zA-Z0-9_-]+$/ // ADR-32: names of services and endpoints

@@ -3,10 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { ask, client, startNats } from '../support/nats.ts'
-import { freePort, type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { atEnd } from '../support/owner.ts'
-import { eventually } from '../support/wait.ts'
+import { ask, client, startNats } from '../../src/testing/nats.ts'
+import { atEnd } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { eventually } from '../../src/testing/wait.ts'
+import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
 
 const HELLO = "export async function hello(ctx, name) { return 'Hello, ' + name + '!' }"
 

@@ -5,10 +5,10 @@ import { type TestContext, test } from 'node:test'
 import { Packr } from 'msgpackr'
 import { encodeEnvelope } from '../../src/bus/wire.ts'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { ask, client, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const MESSAGES = Number(process.env.FUZZ_MESSAGES ?? 20_000)

@@ -4,10 +4,10 @@ import type { StateStore } from '../../src/bus/bus.ts'
 import { decodeIntent, encodeIntent, packed, unpacked } from '../../src/bus/state/intent.ts'
 import { CageError } from '../../src/errors.ts'
 import { pause } from '../../src/pause.ts'
-import { testBus } from '../support/load.ts'
-import { startCluster, startNats } from '../support/nats.ts'
-import { suite } from '../support/owner.ts'
-import { deferred, eventually } from '../support/wait.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { startCluster, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { deferred, eventually } from '../../src/testing/wait.ts'
 
 const server = await startNats(suite)
 const [one, two] = await Promise.all([testBus(suite, server.url), testBus(suite, server.url)])

@@ -4,12 +4,12 @@ import type { Bus, StateStore, StateWrite } from '../../src/bus/bus.ts'
 import { needsSharedIds } from '../../src/bus/state/bucket.ts'
 import { fateOf, keyOf, noEntry, tokenOfKey, writersOf } from '../../src/bus/state/entry.ts'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { client, type NatsServer, startNats } from '../support/nats.ts'
-import { freePort } from '../support/node.ts'
-import { type Owner, suite } from '../support/owner.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { type Owner, suite } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { deferred, eventually, within } from '../../src/testing/wait.ts'
 import { SOAK } from '../support/stage.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
 
 const server = await startNats(suite)
 const [one, two] = await Promise.all([testBus(suite, server.url), testBus(suite, server.url)])

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { Bus } from '../../src/bus/bus.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { cli, documents, type Ended } from '../support/cli.ts'
-import { testBus } from '../support/load.ts'
-import { type NatsServer, startNats } from '../support/nats.ts'
-import { freePort, type Project, project, startNode } from '../support/node.ts'
-import { suite } from '../support/owner.ts'
-import { eventually } from '../support/wait.ts'
+import { type Project, project, startNode } from '../support/node.ts'
 
 const FILES = {
   'cages/shop/mail.ts': `

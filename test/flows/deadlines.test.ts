@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { ask, client, type NatsServer, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { within } from '../../src/testing/wait.ts'
 import { type NodeProcess, project, startNode } from '../support/node.ts'
-import { suite } from '../support/owner.ts'
-import { within } from '../support/wait.ts'
 
 /** Three cages in a row; each logs how its signal ended. */
 const files = {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { startLoad, testBus } from '../support/load.ts'
-import { ask, client, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, startNats } from '../../src/testing/nats.ts'
+import { startLoad } from '../support/load.ts'
 import { project, startNode } from '../support/node.ts'
 
 const files = {

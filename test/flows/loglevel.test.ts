@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { headers } from 'nats'
-import { testBus } from '../support/load.ts'
-import { client, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { client, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const STEPS = `
 export async function ask(ctx, n) { ctx.log.debug({ n }, 'asked'); return ctx.queue('work', { id: 'step-' + n }).module('shop', 'steps').work(n) }

@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { headers as createHeaders } from 'nats'
-import { testBus } from '../support/load.ts'
-import { client, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { client, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const ROOMS = `
 import { appendFileSync } from 'node:fs'

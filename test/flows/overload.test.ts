@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { startLoad, testBus } from '../support/load.ts'
-import { startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
+import { startLoad } from '../support/load.ts'
 import { project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const SLOTS = 10
 const WORK_MS = 50

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { startCluster } from '../support/nats.ts'
+import { startCluster } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { endsByNumber, scandals, sized, stage } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 test('cluster: no call is lost when leaders of the queue are killed, and work goes on once there is a new one', async (t) => {
   const { urls, named } = await startCluster(t)

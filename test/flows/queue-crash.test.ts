@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { type NatsServer, startNats } from '../support/nats.ts'
+import { type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { each, effects, endsByNumber, type Stage, scandals, sized, stage } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 const BACKLOG = sized(1_000, 5_000)
 const RUN_MS = 10

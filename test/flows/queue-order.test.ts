@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { startNats } from '../support/nats.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import type { NodeProcess } from '../support/node.ts'
 import { each, scandals, sized, stage, type Trace } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 const KEYS = 5
 

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { startNats } from '../support/nats.ts'
-import { atEnd } from '../support/owner.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { atEnd } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { codeOf, each, endsByNumber, scandals, sized, stage } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 const TYPED = new Set(['DEADLINE_EXCEEDED', 'UNAVAILABLE', 'OVERLOADED'])
 

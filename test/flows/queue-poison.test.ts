@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { startNats } from '../support/nats.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { deadLetters, each, endsByNumber, SOAK, type Stage, scandals, stage } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 const INNOCENT = 24
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { startLoad, testBus } from '../support/load.ts'
-import { ask, client, type NatsServer, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
+import { startLoad } from '../support/load.ts'
 import { type LogEntry, type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { suite } from '../support/owner.ts'
-import { eventually } from '../support/wait.ts'
 
 const version = (n: number): string => `
     export const options = { maxQueued: 20_000 } // it is about reloads, not about a busy machine

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type pg from 'pg'
 import { CageError } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { type NatsServer, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { eventually, within } from '../../src/testing/wait.ts'
 import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { suite } from '../support/owner.ts'
 import { type PostgresServer, plainClient, startPostgres } from '../support/postgres.ts'
-import { eventually, within } from '../support/wait.ts'
 
 const ORDERS = `
   export async function place(ctx, id, amount) {

@@ -1,7 +1,7 @@
 /** kill -9 of the node wherever a saga writes something down: it ends as if nothing had happened, and each effect is there once. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { startNats } from '../support/nats.ts'
+import { startNats } from '../../src/testing/nats.ts'
 import { inventory, type Shop, shop } from '../support/saga.ts'
 import { scandals } from '../support/stage.ts'
 

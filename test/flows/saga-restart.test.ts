@@ -1,10 +1,10 @@
 /** Sagas over restarts, stopped nodes, and code that changes. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { startNats } from '../support/nats.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { SABOTEUR, shop } from '../support/saga.ts'
 import { scandals } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 const NAP = (second: string): string => `
   export async function nap(ctx, ms) {

@@ -1,11 +1,11 @@
 /** Sagas in a running cage: the shop's orders, to their ends. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { startNats } from '../../src/testing/nats.ts'
+import { suite } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { cli, documents } from '../support/cli.ts'
-import { startNats } from '../support/nats.ts'
-import { suite } from '../support/owner.ts'
 import { inventory, shop } from '../support/saga.ts'
-import { eventually } from '../support/wait.ts'
 
 const nats = await startNats(suite)
 const set = await shop(suite, nats.url)

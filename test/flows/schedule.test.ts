@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { startNats } from '../support/nats.ts'
+import { startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type LogEntry, type NodeProcess, project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const files = {
   'cages/shop/jobs.js': `

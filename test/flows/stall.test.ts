@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { NatsConnection } from 'nats'
-import { ask, client, startNats } from '../support/nats.ts'
+import { ask, client, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const STALL_MS = 1_000
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { testBus } from '../support/load.ts'
-import { ask, client, startNats } from '../support/nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import { ask, client, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type LogEntry, project, startNode } from '../support/node.ts'
-import { eventually } from '../support/wait.ts'
 
 const COUNTER = `
   export async function next(ctx, key) { return await ctx.state.update(key, (n = 0) => n + 1) }

@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type Bank, bank, type Crash } from '../support/bank.ts'
-import { type NatsServer, startNats } from '../support/nats.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { SOAK } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 type Place = Pick<Crash, 'point' | 'participant'> & { fails?: boolean }
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import { type NatsServer, startNats } from '../../src/testing/nats.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type Bank, bank } from '../support/bank.ts'
-import { type NatsServer, startNats } from '../support/nats.ts'
 import { type PostgresServer, plainClient, startPostgres } from '../support/postgres.ts'
 import { codeOf, sized } from '../support/stage.ts'
-import { eventually } from '../support/wait.ts'
 
 async function start(
   t: TestContext,

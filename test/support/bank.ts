@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { incidents, openTransactions } from '../../src/actors/transaction/admin.ts'
 import type { Bus } from '../../src/bus/bus.ts'
-import { testBus } from './load.ts'
-import type { NatsServer } from './nats.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import type { NatsServer } from '../../src/testing/nats.ts'
+import type { Owner } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type NodeProcess, type Project, project, startNode } from './node.ts'
-import type { Owner } from './owner.ts'
 import type { PostgresServer } from './postgres.ts'
-import { eventually } from './wait.ts'
 
 /** Where, and what, is to be crashed next. */
 export interface Crash {

@@ -1,8 +1,8 @@
 /** Certificates of an authority of our own, as files. */
 import { join } from 'node:path'
 import { generate } from 'selfsigned'
+import type { Owner } from '../../src/testing/owner.ts'
 import { project } from './node.ts'
-import type { Owner } from './owner.ts'
 
 export interface CertificateFiles {
   ca: string

@@ -2,8 +2,8 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { atEnd, type Owner } from './owner.ts'
-import { within } from './wait.ts'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
+import { within } from '../../src/testing/wait.ts'
 
 /** A response as a client reads it. */
 export interface Response {

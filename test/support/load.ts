@@ -1,9 +1,6 @@
 /** Calls from this process at a steady rate, open loop: a slow answer holds nothing back. */
 import { setInterval } from 'node:timers/promises'
 import type { Bus } from '../../src/bus/bus.ts'
-import { openBus } from '../../src/bus/nats.ts'
-import { recordingLog } from './log.ts'
-import { atEnd, type Owner } from './owner.ts'
 
 const TICK_MS = 5
 
@@ -24,13 +21,6 @@ export interface Load {
   readonly refusalsMs: number[]
   /** Makes no more calls; resolves when all have ended. */
   stop(): Promise<void>
-}
-
-/** A connection of our own to the bus, closed with its owner. */
-export async function testBus(owner: Owner, url: string, options: object = {}): Promise<Bus> {
-  const bus = await openBus('test', { servers: [url], ...options }, recordingLog().log, new AbortController().signal)
-  atEnd(owner, () => bus.close())
-  return bus
 }
 
 /** Calls `cage.module.method` with `args(n)`. */

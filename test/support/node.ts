@@ -2,12 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { atEnd, type Owner } from './owner.ts'
-import { within } from './wait.ts'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
+import { within } from '../../src/testing/wait.ts'
 
 /** A folder with cages/ and config/. */
 export interface Project {
@@ -119,17 +118,6 @@ export function startNode(owner: Owner, cwd: string, words: string[], env: NodeJ
       if (listener) listeners.delete(listener)
     }
   }
-}
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
-  return address.port
 }
 
 async function end(child: ChildProcess, exited: Promise<number | null>): Promise<number | null> {

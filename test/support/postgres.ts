@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import pg from 'pg'
 import { findPostgres } from '../../scripts/postgres.js'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
+import { freePort } from '../../src/testing/port.ts'
+import { within } from '../../src/testing/wait.ts'
 import type { CertificateFiles } from './certificates.ts'
-import { freePort } from './node.ts'
-import { atEnd, type Owner } from './owner.ts'
-import { within } from './wait.ts'
 
 export interface PostgresServer {
   readonly port: number

@@ -2,7 +2,7 @@
 import type { Bus, Call, Outcome } from '../../src/bus/bus.ts'
 import type { DeadFilter, DeadLetter, EnqueueOptions, QueuePolicy } from '../../src/bus/queue/contract.ts'
 import { toCageError } from '../../src/errors.ts'
-import { atEnd, type Owner } from './owner.ts'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
 
 /** A policy whose delays suit a test. */
 export function policy(more: Partial<QueuePolicy> = {}): QueuePolicy {

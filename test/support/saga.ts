@@ -3,10 +3,10 @@ import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Bus } from '../../src/bus/bus.ts'
 import type { CallStatus, EnqueueOptions } from '../../src/bus/queue/contract.ts'
-import { testBus } from './load.ts'
+import { testBus } from '../../src/testing/bus.ts'
+import type { Owner } from '../../src/testing/owner.ts'
+import { eventually } from '../../src/testing/wait.ts'
 import { type NodeProcess, type Project, project, ROOT, startNode } from './node.ts'
-import type { Owner } from './owner.ts'
-import { eventually } from './wait.ts'
 
 /**
  * Ends its process, or stops it, when a saga comes for the first time to `$AT`, `<saga> <point> <step>`.

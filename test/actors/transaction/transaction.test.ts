@@ -16,10 +16,10 @@ import type { Bus } from '../../../src/bus/bus.ts'
 import { openBus } from '../../../src/bus/nats.ts'
 import { CageError } from '../../../src/errors.ts'
 import { PENDING } from '../../../src/pending.ts'
-import { recordingLog, type Said } from '../../support/log.ts'
-import { type NatsServer, startNats } from '../../support/nats.ts'
-import { atEnd, type Owner, suite } from '../../support/owner.ts'
-import { deferred, eventually } from '../../support/wait.ts'
+import { recordingLog, type Said } from '../../../src/testing/log.ts'
+import { type NatsServer, startNats } from '../../../src/testing/nats.ts'
+import { atEnd, type Owner, suite } from '../../../src/testing/owner.ts'
+import { deferred, eventually } from '../../../src/testing/wait.ts'
 
 let nats: NatsServer
 before(async () => {

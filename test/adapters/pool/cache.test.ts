@@ -7,7 +7,7 @@ import type { CacheCall, CacheSettings, ReadCache } from '../../../src/adapters/
 import { cacheOptions } from '../../../src/adapters/pool/options.ts'
 import { type Candidate, victim } from '../../../src/adapters/pool/victim.ts'
 import { CageError } from '../../../src/errors.ts'
-import { deferred, eventually } from '../../support/wait.ts'
+import { deferred, eventually } from '../../../src/testing/wait.ts'
 
 function cacheOf(settings: Partial<CacheSettings> = {}): ReadCache {
   return openCache('ledger', cacheOptions.parse(settings))

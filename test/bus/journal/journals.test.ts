@@ -12,13 +12,13 @@ import { BusJournals } from '../../../src/bus/journal/journals.ts'
 import { tailsOf } from '../../../src/bus/journal/message.ts'
 import { Outbox } from '../../../src/bus/outbox.ts'
 import { pause } from '../../../src/pause.ts'
-import { testBus } from '../../support/load.ts'
-import { recordingLog } from '../../support/log.ts'
-import { client, startCluster, startNats } from '../../support/nats.ts'
+import { testBus } from '../../../src/testing/bus.ts'
+import { recordingLog } from '../../../src/testing/log.ts'
+import { client, startCluster, startNats } from '../../../src/testing/nats.ts'
+import { atEnd, type Owner, suite } from '../../../src/testing/owner.ts'
+import { deferred, eventually, within } from '../../../src/testing/wait.ts'
 import { ROOT } from '../../support/node.ts'
-import { atEnd, type Owner, suite } from '../../support/owner.ts'
 import { codeOf } from '../../support/stage.ts'
-import { deferred, eventually, within } from '../../support/wait.ts'
 
 const server = await startNats(suite)
 const [one, two] = await Promise.all([testBus(suite, server.url), testBus(suite, server.url)])

@@ -3,10 +3,10 @@ import { before, test } from 'node:test'
 import type { Bus, Call, CallHandler, Outcome } from '../../../src/bus/bus.ts'
 import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
 import { CageError } from '../../../src/errors.ts'
-import { testBus } from '../../support/load.ts'
-import { client, type NatsServer, startNats } from '../../support/nats.ts'
-import { atEnd, type Owner, suite } from '../../support/owner.ts'
-import { eventually } from '../../support/wait.ts'
+import { testBus } from '../../../src/testing/bus.ts'
+import { client, type NatsServer, startNats } from '../../../src/testing/nats.ts'
+import { atEnd, type Owner, suite } from '../../../src/testing/owner.ts'
+import { eventually } from '../../../src/testing/wait.ts'
 
 const POLICY: QueuePolicy = {
   concurrency: 16,

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CageError } from '../../../src/errors.ts'
-import { testBus } from '../../support/load.ts'
-import { client, startNats } from '../../support/nats.ts'
-import { suite } from '../../support/owner.ts'
+import { testBus } from '../../../src/testing/bus.ts'
+import { client, startNats } from '../../../src/testing/nats.ts'
+import { suite } from '../../../src/testing/owner.ts'
+import { deferred, eventually } from '../../../src/testing/wait.ts'
 import { letters, policy, put, work } from '../../support/queue.ts'
-import { deferred, eventually } from '../../support/wait.ts'
 
 const nats = await startNats(suite)
 let queues = 0

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type ConnectionOptions, connect, type Msg, type NatsConnection } from 'nats'
-import { findNatsServer } from '../../scripts/nats-server.js'
-import { freePort } from './node.ts'
+import { natsServerProgram } from '../bus/program.ts'
 import { atEnd, type Owner } from './owner.ts'
+import { freePort } from './port.ts'
 import { within } from './wait.ts'
 
 export interface NatsServer {
@@ -36,11 +36,9 @@ export interface NatsServerOptions {
   maxStore?: string
 }
 
-/** The program, or an error that says how to get it. */
-export function natsServerBinary(): string {
-  const binary = findNatsServer('.menagerie')
-  if (!binary) throw new Error('nats-server is missing: run npm test, which installs it')
-  return binary
+/** The program; it is installed where it is missing. */
+export function natsServer(): Promise<string> {
+  return natsServerProgram('.menagerie', (line) => process.stderr.write(`${line}\n`))
 }
 
 /** Starts a server with JetStream; it ends with its owner. */
@@ -135,7 +133,7 @@ interface Running {
 }
 
 async function launch(config: string, port: number): Promise<Running> {
-  const child = spawn(natsServerBinary(), ['--config', config, '--addr', '127.0.0.1', '--port', String(port)], {
+  const child = spawn(await natsServer(), ['--config', config, '--addr', '127.0.0.1', '--port', String(port)], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const gone = once(child, 'exit')

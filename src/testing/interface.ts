@@ -1,21 +1,21 @@
 /**
  * What every interface adapter does (src/adapters/adapter.ts, A1 to A5), tested with clients of its protocol and a real bus.
- * An adapter's test states what its protocol looks like from outside, and calls `conforms`.
+ * An adapter's test states what its protocol looks like from outside, and calls `interfaceConforms`.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { interfaceHost } from '../../src/actors/interface.ts'
-import type { Adapter, Listener } from '../../src/adapters/adapter.ts'
-import type { Bus, Call, Outcome } from '../../src/bus/bus.ts'
-import { CageError, CODES } from '../../src/errors.ts'
-import { testBus } from '../support/load.ts'
-import { recordingLog } from '../support/log.ts'
-import { type NatsServer, startNats } from '../support/nats.ts'
-import { atEnd, type Owner } from '../support/owner.ts'
-import { deferred, eventually, within } from '../support/wait.ts'
+import { interfaceHost } from '../actors/interface.ts'
+import type { Adapter, Listener } from '../adapters/adapter.ts'
+import type { Bus, Call, Outcome } from '../bus/bus.ts'
+import { CageError, CODES } from '../errors.ts'
+import { testBus } from './bus.ts'
+import { recordingLog } from './log.ts'
+import { type NatsServer, startNats } from './nats.ts'
+import { atEnd, type Owner } from './owner.ts'
+import { deferred, eventually, within } from './wait.ts'
 
 /** A protocol, as its clients know it. */
 export interface Protocol {
@@ -73,7 +73,7 @@ interface Bench {
 }
 
 /** Holds a protocol to the contract. */
-export function conforms(protocol: Protocol): void {
+export function interfaceConforms(protocol: Protocol): void {
   const { name, failures } = protocol
   const it = (behaviour: string, run: (t: TestContext, bench: Bench) => Promise<void>): void => {
     test(`${name}: ${behaviour}`, async (t) => await run(t, await bench(t, protocol)))

@@ -1,20 +1,21 @@
 /**
  * What every resource does (src/adapters/adapter.ts, R1 to R3) behind its pool (src/adapters/pool/pool.ts, P1 to P6), with a real server of its
  * protocol. An adapter's test states what its server looks like from outside, and calls `resourceConforms`; without a server it states none.
+ * It is long, because it is one list of everything that a resource does.
  */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { Resources } from '../../src/actors/resources.ts'
-import type { Adapter, Driver, Scope } from '../../src/adapters/adapter.ts'
-import { openCache } from '../../src/adapters/pool/cache.ts'
-import type { Lease, Pool } from '../../src/adapters/pool/contract.ts'
-import { openPool } from '../../src/adapters/pool/pool.ts'
-import { RESOURCE_SCHEMAS } from '../../src/adapters/registry.ts'
-import { CageError } from '../../src/errors.ts'
-import type { ResourceSettings } from '../../src/settings.ts'
-import { recordingLog, type Said } from '../support/log.ts'
-import { atEnd, type Owner } from '../support/owner.ts'
-import { eventually, within } from '../support/wait.ts'
+import { Resources } from '../actors/resources.ts'
+import type { Adapter, Driver, Scope } from '../adapters/adapter.ts'
+import { openCache } from '../adapters/pool/cache.ts'
+import type { Lease, Pool } from '../adapters/pool/contract.ts'
+import { openPool } from '../adapters/pool/pool.ts'
+import { RESOURCE_SCHEMAS } from '../adapters/registry.ts'
+import { CageError } from '../errors.ts'
+import type { ResourceSettings } from '../settings.ts'
+import { recordingLog, type Said } from './log.ts'
+import { atEnd, type Owner } from './owner.ts'
+import { eventually, within } from './wait.ts'
 
 /** A protocol, as its users know it. */
 export interface ResourceProtocol {

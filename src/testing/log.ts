@@ -1,5 +1,5 @@
 /** A log that keeps what it is told. */
-import type { Log } from '../../src/log.ts'
+import type { Log } from '../log.ts'
 
 export interface Said {
   level: string
