@@ -176,7 +176,10 @@ test('layering: only the entries introduce bus, actors and adapters to each othe
 test('layering: nothing imports an entry', () => {
   const entry = isUnder('src/node.ts', 'src/worker.ts', 'src/cli.ts', 'src/testing')
   assert.deepEqual(
-    offences(src, ({ file, target }) => !entry(target) || (file === 'src/cli.ts' && target === 'src/node.ts') || isUnder('src/testing')(file)),
+    offences(
+      src,
+      ({ file, target }) => !entry(target) || (file === 'src/cli.ts' && target === 'src/node.ts') || isUnder('src/testing')(file),
+    ),
     [],
   )
 })
