@@ -9,6 +9,7 @@ export type {
   ModuleCompensations,
   ModuleOptions,
   ModuleSchemas,
+  Notify,
   QueuedCages,
   QueueOptions,
   Queues,

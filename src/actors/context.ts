@@ -16,6 +16,7 @@ import type {
   Cages,
   Calls,
   Context,
+  Notify,
   QueuedCages,
   QueuedCalls,
   QueueOptions,
@@ -27,6 +28,7 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
+import { notifyOf } from './notify.ts'
 import { type CallFunction, cageProxy, cagesProxy, moduleProxy, proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
 import type { Saga, Sagas } from './saga/contract.ts'
@@ -118,6 +120,12 @@ export class CallContext implements Context {
   get log(): Log {
     this.#log ??= this.#makeLog()
     return this.#log
+  }
+
+  get notify(): Notify {
+    const { bus, node, cage, module } = this.#source
+    if (this.#ended) throw this.#ended
+    return notifyOf(bus, { node, cage, module, request: this.#request.id, deadline: this.deadline })
   }
 
   get cages(): Cages {

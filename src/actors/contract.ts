@@ -168,6 +168,15 @@ export interface Calls {
   module(cage: string, module: string): UntypedModule
 }
 
+/** How a module tells people: the last 10,000 notifications of all cages are kept. `details` is anything that JSON can hold. */
+export interface Notify {
+  info(message: string, details?: unknown): Promise<void>
+  warn(message: string, details?: unknown): Promise<void>
+  error(message: string, details?: unknown): Promise<void>
+  /** Somebody must act now. */
+  alert(message: string, details?: unknown): Promise<void>
+}
+
 /** Everything that a method can reach. */
 export interface Context extends Calls {
   /** Names of where this runs. */
@@ -183,6 +192,8 @@ export interface Context extends Calls {
   /** The cage's `values` from its configuration; read at each use, so it is never old. */
   readonly config: Readonly<Record<string, unknown>>
   readonly log: Log
+  /** Tells people: kept for them, and shown by `menagerie notify`. Each resolves once it is stored. */
+  readonly notify: Notify
   with(options: WithOptions): Calls
   /** Durable calls: `await ctx.queue('retry', { id }).cages.mail.sender.send(letter)` resolves to the call's id once the server has it. */
   queue(name: string, options?: QueueOptions): QueuedCalls

@@ -177,6 +177,47 @@ export interface Schedules {
   serve(cage: string, name: string, schedule: { info(): Promise<object>; run(): Promise<object> }): Promise<Subscription>
 }
 
+/** How much people should mind. alert: somebody must act now. */
+export type NotificationLevel = 'info' | 'warn' | 'error' | 'alert'
+
+/** What people should know. */
+export interface Notification {
+  level: NotificationLevel
+  cage: string
+  module?: string | undefined
+  node?: string | undefined
+  /** Of the request that it is about. */
+  request?: string | undefined
+  /** Epoch ms. */
+  at: number
+  message: string
+  /** Anything that JSON can hold. */
+  details?: unknown
+}
+
+/** A notification as it is kept. */
+export interface Kept extends Notification {
+  seq: number
+}
+
+export interface NotificationFilter {
+  /** Epoch ms. */
+  since?: number | undefined
+  /** This level, and those above. */
+  level?: NotificationLevel | undefined
+  cage?: string | undefined
+}
+
+/** What people should know: the last 10,000, of all cages. Made when the first one is sent. */
+export interface Notifications {
+  /** Resolves once the server has it. Rejects with UNAVAILABLE, DEADLINE_EXCEEDED (nobody knows), INVALID_ARGUMENT, PAYLOAD_TOO_LARGE. */
+  send(notification: Notification, deadline: number): Promise<void>
+  /** Oldest first: what there is now. */
+  list(filter: NotificationFilter): AsyncIterable<Kept>
+  /** Tells `listener`, which never throws, what is sent from now on. Resolves with what ends that. */
+  follow(filter: Omit<NotificationFilter, 'since'>, listener: (sent: Notification) => void): Promise<() => void>
+}
+
 /** A connection to the bus. */
 export interface Bus {
   /** This connection's id: the ADR-32 instance id. */
@@ -206,6 +247,7 @@ export interface Bus {
   readonly schedules: Schedules
   /** Journals of coordinators and sagas. */
   readonly journals: Journals
+  readonly notifications: Notifications
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**

@@ -9,6 +9,7 @@ import { announce } from './discovery.ts'
 import { JetStream } from './jetstream.ts'
 import { BusJournals } from './journal/journals.ts'
 import { answerWhetherAlive, isAlive } from './liveness.ts'
+import { BusNotifications } from './notifications.ts'
 import { Outbox } from './outbox.ts'
 import { Keeper } from './queue/keeper.ts'
 import { checkEnqueue } from './queue/producer.ts'
@@ -57,6 +58,7 @@ export async function openBus(
     schedules: busSchedules(nc, caller, outbox),
     state: (cage, module, maxAgeMs) => states.of(cage, module, maxAgeMs),
     journals,
+    notifications: new BusNotifications(js, nc, replicas),
     isAlive: alive,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {

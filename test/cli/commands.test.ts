@@ -7,7 +7,7 @@ import { type NatsServer, startNats } from '../../src/testing/nats.ts'
 import { suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
-import { cli, documents, type Ended } from '../support/cli.ts'
+import { cli, documents, type Ended, running } from '../support/cli.ts'
 import { type Project, project, startNode } from '../support/node.ts'
 
 const FILES = {
@@ -21,6 +21,11 @@ export async function send(_ctx: Context, to: string): Promise<string> {
   if (to === 'ansi') throw new CageError('ODD', 'red \\x1b[31m text', { retryable: false })
   sent.push(to)
   return 'sent to ' + to
+}
+
+export async function complain(ctx: Context, about: string): Promise<void> {
+  await ctx.notify.info('it is nothing')
+  await ctx.notify.error('the post is late', { about })
 }
 
 export async function list(): Promise<string[]> {
@@ -405,4 +410,21 @@ test('cli: schedules are listed with their next runs, and one is run now', async
   assert.match(await output('schedule', 'run', 'shop.yearly'), /^schedule:shop\.yearly:now-/)
   const { status, stderr } = await run('schedule', 'run', 'shop.never')
   assert.deepEqual([status, stderr.trim()], [1, 'menagerie: UNAVAILABLE: no copy of cage shop has a schedule never'])
+})
+
+test('notify: what a module tells people is listed, filtered and followed', async (t) => {
+  const tailing = running(t, folder.dir, { NATS_URL: server.url }, 'notify', 'tail')
+  await tailing.until('waiting for notifications')
+  await bus.call('shop', 'mail', 'complain', ['letter'], { deadline: Date.now() + 10_000, request: { id: 'r7' } })
+  const { status, stdout } = await run('notify', 'ls', '--level', 'error', '--json')
+  assert.equal(status, 0)
+  const [one] = documents(stdout) as { level: string; cage: string; module: string; request: string; message: string; details: object }[]
+  assert.deepEqual(
+    { level: one?.level, cage: one?.cage, module: one?.module, request: one?.request, message: one?.message, details: one?.details },
+    { level: 'error', cage: 'shop', module: 'mail', request: 'r7', message: 'the post is late', details: { about: 'letter' } },
+  )
+  assert.match((await run('notify', 'ls')).stdout, /info\s+shop\.mail\s+it is nothing/)
+  assert.match((await run('notify', 'ls', '--cage', 'nobody')).stderr, /there are no notifications/)
+  await tailing.until('the post is late')
+  assert.equal(await tailing.stop(), 0)
 })

@@ -1,6 +1,9 @@
 /** The built `menagerie` command as a process of its own. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { atEnd, type Owner } from '../../src/testing/owner.ts'
+import { eventually, within } from '../../src/testing/wait.ts'
 import { ROOT } from './node.ts'
 
 export interface Ended {
@@ -21,6 +24,29 @@ export function cli(dir: string, env: Record<string, string> = {}): (...words: s
       })
       child.stdin?.end()
     })
+}
+
+/** A command line that runs on: what it says, until it is interrupted. It ends with its owner. */
+export function running(owner: Owner, dir: string, env: Record<string, string>, ...words: string[]): Running {
+  const { NATS_URL: _url, NODE_TEST_CONTEXT: _test, ...inherited } = process.env
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli.js'), ...words], { cwd: dir, env: { ...inherited, ...env } })
+  const exited = once(child, 'exit')
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (said += String(data)))
+  const stop = async (): Promise<number | null> => {
+    child.kill('SIGINT')
+    const [status] = await within('the command ends', exited)
+    return status as number | null
+  }
+  atEnd(owner, async () => void (await stop()))
+  return { stop, until: async (text) => void (await eventually(text, () => said.includes(text))) }
+}
+
+export interface Running {
+  /** Resolves when it has said so. */
+  until(text: string): Promise<void>
+  /** SIGINT; its exit status. */
+  stop(): Promise<number | null>
 }
 
 /** The documents of a `--json`, one a line. */

@@ -4,8 +4,10 @@
  * C2. A step of which nobody knows whether it was done is done again, with its key, to learn its result; one that refuses for good was not done.
  * C3. What fails is tried again, later and later, as often as `ATTEMPTS`; what cannot be undone is an incident, and people decide.
  */
+import type { Bus } from '../../bus/bus.ts'
 import { CageError, type ErrorBody, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import { alert } from '../notify.ts'
 import { boundary } from './boundary.ts'
 import type { StepScope } from './contract.ts'
 import { bodyOf, isOpen, type Operation } from './events.ts'
@@ -20,6 +22,8 @@ export interface Undo {
 }
 
 export interface Compensation {
+  bus: Bus
+  cage: string
   saga: string
   journal: SagaJournal
   /** By the number of the operation. */
@@ -89,7 +93,7 @@ async function learn(key: string, action: Undo['action']): Promise<{ result: unk
 }
 
 /** C3. */
-async function again({ saga, journal, log }: Compensation, n: number, error: CageError): Promise<CageError> {
+async function again({ bus, cage, saga, journal, log }: Compensation, n: number, error: CageError): Promise<CageError> {
   const operation = journal.view.operations[n]
   const failures = (operation?.failures ?? 0) + 1
   await journal.append({ type: 'undo failed', n, error: bodyOf(error) })
@@ -98,6 +102,6 @@ async function again({ saga, journal, log }: Compensation, n: number, error: Cag
     return new CageError('SNOOZED', `step ${operation?.name} cannot be undone yet: ${error.message}`, { retryAfterMs: delayMs })
   }
   await journal.append({ type: 'incident', n, error: bodyOf(error) })
-  log.error({ saga, step: operation?.name, err: error }, 'incident: a step of a saga cannot be undone, people must decide')
+  alert(bus, cage, log, { saga, step: operation?.name, err: error }, 'incident: a step of a saga cannot be undone, people must decide')
   return new CageError('INCIDENT', `step ${operation?.name} of saga ${saga} cannot be undone: ${error.message}`, { retryable: false })
 }

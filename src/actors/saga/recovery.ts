@@ -9,6 +9,7 @@ import type { CallStatus } from '../../bus/queue/contract.ts'
 import { CageError, type ErrorBody, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { pause } from '../../pause.ts'
+import { alert } from '../notify.ts'
 import type { Child } from '../supervisor.ts'
 import { type SagaEvent, type SagaView, viewOf } from './events.ts'
 import { nextUndo } from './ids.ts'
@@ -127,7 +128,13 @@ export class Recovery implements Child {
       const error = whyGone(carrier ?? saga, status)
       if (found === 'incident') {
         await journal.append({ type: 'incident', error }) // V3
-        this.#log.error({ saga, err: CageError.from(error) }, 'incident: the compensation of a saga cannot go on, people must decide')
+        alert(
+          this.#bus,
+          this.#cage,
+          this.#log,
+          { saga, err: CageError.from(error) },
+          'incident: the compensation of a saga cannot go on, people must decide',
+        )
         return
       }
       const call = nextUndo(saga, carrier)

@@ -286,9 +286,9 @@ export class SagaRun implements Saga {
   }
 
   async #compensate(journal: SagaJournal): Promise<Outcome> {
-    const { deadline, log } = this.#scope
+    const { bus, cage, deadline, log } = this.#scope
     const halfTime = this.#startedAt + (deadline - this.#startedAt) / 2
-    const stop = await compensate({ saga: this.id, journal, undos: this.#undos, halfTime, log })
+    const stop = await compensate({ bus, cage, saga: this.id, journal, undos: this.#undos, halfTime, log })
     if (stop) return { ok: false, error: stop }
     const record = await journal.ended()
     await journal.finish()

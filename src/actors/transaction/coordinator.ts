@@ -57,7 +57,7 @@ export class Coordinator {
     const finisher = new Finisher(bus, cage, pools)
     const incidents = new Incidents(bus)
     const history = new History(bus, cage, log, () => this.#writer?.trim())
-    this.#deps = { finisher, pools, history, incidents, log, patienceMs, stopping: this.#stopping.signal }
+    this.#deps = { bus, finisher, pools, history, incidents, log, patienceMs, stopping: this.#stopping.signal }
     if (!source.recovers) return
     this.#recovery = new Recovery({
       ...{ bus, cage, log, incidents, deps: this.#deps },

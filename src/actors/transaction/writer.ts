@@ -3,9 +3,11 @@
  * W1. Once another has taken it over, `signal` fires: nobody goes on with what stands in it.
  * W2. What has ended and is in the history is trimmed away, up to the oldest that has not.
  */
+import type { Bus } from '../../bus/bus.ts'
 import type { Journal, Position } from '../../bus/journal/contract.ts'
 import type { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import { alert } from '../notify.ts'
 import { apply, type NewEvent, type TxEvent, type TxView } from './events.ts'
 import type { ExecutionHost } from './execution.ts'
 import type { Finisher, Pools } from './finisher.ts'
@@ -14,6 +16,7 @@ import type { Incidents, Problem } from './incidents.ts'
 
 /** What all writers of a worker share. */
 export interface WriterDeps {
+  readonly bus: Bus
   readonly finisher: Finisher
   readonly pools: Pools
   readonly history: History
@@ -80,7 +83,13 @@ export class Writer implements ExecutionHost {
 
   async raise(view: TxView, index: number, problem: Problem, error: CageError): Promise<void> {
     const { id } = await this.#deps.incidents.raise(this.journal.cage, view, index, problem, error)
-    this.log.error({ incident: id, problem, participant: view.plan.participants[index]?.name, err: error }, 'incident: people must decide')
+    alert(
+      this.#deps.bus,
+      this.journal.cage,
+      this.log,
+      { incident: id, problem, participant: view.plan.participants[index]?.name, err: error },
+      'incident: people must decide',
+    )
   }
 
   ended(view: TxView): void {

@@ -436,4 +436,16 @@ test('transaction: a callable that never ends holds nobody past the deadline; on
   assert.equal(report.recoverable, false)
   const [incident] = await incidents(bus, 'hanging')
   assert.deepEqual([incident?.participant, incident?.problem], ['broken', 'undo failed'])
+  const told = await eventually('people are told', async () => {
+    for await (const kept of bus.notifications.list({ cage: 'hanging' })) return kept
+    return undefined
+  })
+  assert.equal(told.level, 'alert')
+  assert.deepEqual(told.details, {
+    incident: incident?.id,
+    problem: 'undo failed',
+    participant: 'broken',
+    code: 'CONFLICT',
+    reason: 'refused',
+  })
 })
