@@ -211,7 +211,7 @@ test('exec: a command does not outlive a node that is killed', async (t) => {
   const script = `
     import { open } from ${JSON.stringify(join(process.cwd(), 'src/adapters/exec/resource.ts'))}
     import { execOptions } from ${JSON.stringify(join(process.cwd(), 'src/adapters/exec/options.ts'))}
-    const options = execOptions.parse({ graceMs: 100, commands: { sleep: { shell: 'trap "" TERM; echo $$ > "$1"; sleep 300; sleep 300' } } })
+    const options = execOptions.parse({ graceMs: 100, commands: { sleep: { shell: 'trap "" TERM; sleep 0.3; echo $$ > "$1"; sleep 300; sleep 300' } } })
     const connection = await (await open(options, { cage: 'test', name: 'tools' })).connect()
     await connection.call('run', ['sleep', [process.argv.at(-1)]], { deadline: Date.now() + 60_000, signal: new AbortController().signal })
   `

@@ -1,7 +1,8 @@
 /**
  * Guard: a small process that ends a command whose node has died, be it by kill -9.
  * G1. It holds the end of a pipe whose other end only we have; when that closes, it ends the group that it was told last, SIGTERM first.
- * G2. It knows one group at a time: a connection runs one command at a time.
+ * G2. It knows one group at a time: a connection runs one command at a time. It learns it when the command has been started: a node that
+ *     is killed in that very moment leaves the command behind.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import type { Writable } from 'node:stream'

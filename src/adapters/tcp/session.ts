@@ -2,7 +2,8 @@
  * Session: one client of the interface. Its messages are called one after the other, and answered in their order.
  * S1. While a call runs, what comes is kept up to the limit of one message; then the client has to wait.
  * S2. No client holds us: one that is silent for `idleMs`, has not ended a message in `messageMs`, or takes its answers no more, is dropped.
- * S3. A client that resets its connection cancels its call. One that ends only its half gets its answers first, unless `halfClose` is false.
+ * S3. A client that resets its connection cancels its call. One that ends its half gets its answers first (Node hears nothing more of it, a
+ *     reset neither, before it writes); with `halfClose` false it has gone away too.
  * S4. What is no message (too long, cut off, not of the encoding) and a call that failed are answered with `failure`, if there is one;
  *     else, and where the next message cannot be found any more, the connection is closed.
  * S5. A stop lets the running call be answered; messages that wait are not called.
