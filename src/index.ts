@@ -23,6 +23,8 @@ export type {
 } from './actors/contract.ts'
 export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
+export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
+export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
@@ -32,6 +34,7 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
+export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

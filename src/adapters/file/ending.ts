@@ -6,6 +6,7 @@
 import { constants as flags } from 'node:fs'
 import { appendFile, lstat, open, readFile, rename, unlink } from 'node:fs/promises'
 import { CageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
 import type { Decision } from '../adapter.ts'
 import { errnoOf } from './errors.ts'
 import { type Folder, ifThere, type Place } from './folder.ts'
@@ -43,10 +44,13 @@ export async function prepared(folder: Folder, prefix: string): Promise<{ branch
   return found
 }
 
-/** E1: carries out what a dead process has decided, and takes away what one has begun. */
-export async function tidy(folder: Folder): Promise<void> {
+/** E1: carries out what a dead process has decided, and takes away what one has begun. What cannot be done is told, and tried again by the next. */
+export async function tidy(folder: Folder, log: Log): Promise<void> {
   for (const { name, ageMs } of await aged(folder, 'decided')) {
-    if (ageMs > FORSAKEN_MS) await carryOut(folder, name.replaceAll('~', '/'), true)
+    if (ageMs <= FORSAKEN_MS) continue
+    await carryOut(folder, name.replaceAll('~', '/'), true).catch((error: unknown) => {
+      log.error({ branch: name, ageMs, err: error }, 'a branch that is decided cannot be carried out')
+    })
   }
   for (const { name, ageMs } of await aged(folder, 'open')) if (ageMs > OLD_MS) await folder.remove([OWN, 'open', name])
 }

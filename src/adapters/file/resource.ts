@@ -13,6 +13,7 @@
  */
 import { resolve } from 'node:path'
 import { CageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
 import { didYouMean } from '../../names.ts'
 import { endOf, whenEnded } from '../../scope.ts'
 import type { Branch as BranchOf, Decision, Resource, ResourceConnection, ResourceHost, Scope } from '../adapter.ts'
@@ -25,12 +26,12 @@ import type { FileOptions } from './options.ts'
 
 const GRACE_MS = 500
 
-export async function open(options: FileOptions, { name }: ResourceHost): Promise<Resource> {
+export async function open(options: FileOptions, { name, log }: ResourceHost): Promise<Resource> {
   const folder = new Folder(resolve(options.dir), options.fileMode)
   let tidied: Promise<void> | undefined
   return {
     async connect(scope) {
-      const connection = new FileConnection(folder, options, name)
+      const connection = new FileConnection(folder, options, name, log)
       await connection.check(scope)
       tidied ??= connection.tidy(scope)
       await tidied.catch((error: unknown) => {
@@ -47,8 +48,10 @@ class FileConnection implements ResourceConnection {
   readonly #folder: Folder
   readonly #operations: Operations
   readonly #name: string
+  readonly #log: Log
   #broken = false
-  constructor(folder: Folder, options: FileOptions, name: string) {
+  constructor(folder: Folder, options: FileOptions, name: string, log: Log) {
+    this.#log = log
     this.#folder = folder
     this.#operations = new Operations(folder, options)
     this.#name = name
@@ -81,7 +84,12 @@ class FileConnection implements ResourceConnection {
   async commit(scope: Scope): Promise<void> {
     const { branch } = this.#operations
     this.#operations.branch = undefined
-    await this.#guarded(scope, this.#name, async () => await branch?.commit())
+    try {
+      await this.#guarded(scope, this.#name, async () => await branch?.commit())
+    } catch (error) {
+      this.#broken = true // it may be decided: nobody is to take it for refused
+      throw error
+    }
   }
 
   async rollback(scope: Scope): Promise<void> {
@@ -96,7 +104,7 @@ class FileConnection implements ResourceConnection {
 
   async leftovers(prefix: string, scope: Scope): Promise<{ branch: string; ageMs: number }[]> {
     return await this.#guarded(scope, this.#name, async () => {
-      await tidy(this.#folder)
+      await tidy(this.#folder, this.#log)
       return await prepared(this.#folder, prefix)
     })
   }
@@ -110,7 +118,7 @@ class FileConnection implements ResourceConnection {
   }
 
   async tidy(scope: Scope): Promise<void> {
-    await this.#guarded(scope, this.#name, () => tidy(this.#folder))
+    await this.#guarded(scope, this.#name, () => tidy(this.#folder, this.#log))
   }
 
   async close(): Promise<void> {}
