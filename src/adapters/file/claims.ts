@@ -54,6 +54,7 @@ export class Claims {
 
   /** C1. Undefined: another has it, or it is gone. */
   async take(name: string): Promise<Claim | undefined> {
+    if (!(await this.#folder.isThere([name]))) return undefined // another was faster: this costs less than a claim
     const claim: Claim = { id: randomBytes(9).toString('hex'), name, attempt: 1, failures: 0, parts: [] }
     const parts = [...this.#own, entryOf(claim)]
     const isOurs = await this.#folder.within(
