@@ -17,12 +17,6 @@ const failures = Object.fromEntries([...Object.keys(CODES), 'OWN'].map((code) =>
 const LINE: Framing = { framing: 'line', lineEnding: '\n', lengthBytes: 4, lengthOrder: 'big', maxMessageBytes: 65_536 }
 
 conforms({ name: 'tcp, lines', adapter, failures, world: (owner) => world(owner, LINE, false) })
-conforms({
-  name: 'tcp, lengths',
-  adapter,
-  failures,
-  world: (owner) => world(owner, { ...LINE, framing: 'length', lengthBytes: 2, maxMessageBytes: 65_535 }, false),
-})
 conforms({ name: 'tcp, lines over TLS', adapter, failures, world: (owner) => world(owner, LINE, true) })
 
 /** Each request has a connection of its own: those of one connection are answered one after the other. */
