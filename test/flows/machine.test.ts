@@ -75,10 +75,10 @@ async function caller(t: TestContext): Promise<(method: string, ...args: unknown
 const stored = (name: string): boolean[] =>
   [join('out', name), join('archive', 'all', name)].map((path) => existsSync(join(folder.dir, path)))
 
-/** Branches of transactions that are neither committed nor rolled back. */
+/** Branches that are prepared, and neither committed nor rolled back. */
 function branches(): string[] {
   return ['out', 'archive'].flatMap((resource) =>
-    ['open', 'prepared', 'decided'].flatMap((state) => {
+    ['prepared', 'decided'].flatMap((state) => {
       const path = join(folder.dir, resource, '.menagerie', state)
       return existsSync(path) ? readdirSync(path).map((name) => `${resource} ${state} ${name}`) : []
     }),
