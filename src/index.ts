@@ -39,6 +39,8 @@ export type {
   ResourceHost,
   Scope,
 } from './adapters/adapter.ts'
+export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
+export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
@@ -48,6 +50,7 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
+export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
 export { defineAdapter, defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

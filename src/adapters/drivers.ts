@@ -6,6 +6,10 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', listening(() => import('./http/server.ts'))],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
+  ['tcp', { ...listening(() => import('./tcp/server.ts')), ...opening(() => import('./tcp/resource.ts')) }],
+  ['udp', { ...listening(() => import('./udp/server.ts')), ...opening(() => import('./udp/resource.ts')) }],
+  ['file', { ...listening(() => import('./file/listener.ts')), ...opening(() => import('./file/resource.ts')) }],
+  ['exec', opening(() => import('./exec/resource.ts'))],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

@@ -2,17 +2,25 @@
 import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
+import { execOptions } from './exec/options.ts'
+import { fileListenOptions, fileOptions } from './file/options.ts'
 import { httpOptions } from './http/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
+import { tcpListenOptions, tcpOptions } from './tcp/options.ts'
+import { udpListenOptions, udpOptions } from './udp/options.ts'
 import { voidOptions } from './void/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  tcp: { options: tcpListenOptions, resourceOptions: tcpOptions },
+  udp: { options: udpListenOptions, resourceOptions: udpOptions },
+  file: { options: fileListenOptions, resourceOptions: fileOptions },
+  exec: { resourceOptions: execOptions },
   void: { resourceOptions: voidOptions },
 }
 

@@ -6,10 +6,10 @@
  */
 import { createPrivateKey, randomUUID, X509Certificate } from 'node:crypto'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import type { Server } from 'node:https'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import type { Server } from 'node:tls'
 import type { Log } from '../../log.ts'
 import type { TlsOptions } from './options.ts'
 
@@ -42,7 +42,12 @@ export async function readCredentials(tls: TlsOptions, dataDir: string, host: st
 }
 
 /** T3. Returns what ends it. */
-export function keepCurrent(server: Server, used: Credentials, read: () => Promise<Credentials>, log: Log): () => void {
+export function keepCurrent(
+  server: Pick<Server, 'setSecureContext'>,
+  used: Credentials,
+  read: () => Promise<Credentials>,
+  log: Log,
+): () => void {
   let current = used
   const look = async (): Promise<void> => {
     const next = await read()

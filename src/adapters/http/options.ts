@@ -56,7 +56,8 @@ const proxy = z
   .string()
   .refine(isProxy, { error: ({ input }) => `${JSON.stringify(input)} is no address, no network (10.0.0.0/8), and not loopback` })
 
-const tls = z
+/** TLS of an interface that listens; TCP's too. */
+export const serverTls: z.ZodType<TlsOptions> = z
   .strictObject({
     selfSigned: z.boolean().default(false),
     keyFile: file.optional(),
@@ -91,7 +92,7 @@ export const httpOptions: z.ZodType<HttpOptions> = z
   .strictObject({
     host: z.string().min(1).default('127.0.0.1'),
     port: z.number().int().min(0).max(65_535),
-    tls: tls.optional(),
+    tls: serverTls.optional(),
     routes: routes.default({}),
     handler: target.optional(),
     timeoutMs: timeoutMs.optional(),
