@@ -8,11 +8,13 @@ import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
 import { voidOptions } from './void/options.ts'
+import { xmlrpcListenOptions, xmlrpcOptions } from './xmlrpc/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  xmlrpc: { options: xmlrpcListenOptions, resourceOptions: xmlrpcOptions },
   void: { resourceOptions: voidOptions },
 }
 
