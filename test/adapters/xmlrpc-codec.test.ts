@@ -327,7 +327,7 @@ test('xmlrpc: what is written is read again as it was', () => {
         return Object.fromEntries(many(() => [`n${random()}<&>`, make(depth - 1)]))
     }
   }
-  for (let n = 0; n < 2_000; n++) {
+  for (let n = 0; n < 500; n++) {
     const params = [make(4), make(4)]
     assert.deepEqual(codec.call(Buffer.from(codec.encodeCall({ name: 'x', params })), undefined).params, params)
   }
@@ -365,7 +365,7 @@ test('xmlrpc: whatever bytes come, they are read or refused, soon', () => {
     '\xff',
   ].map((word) => Buffer.from(word, 'latin1'))
   let read = 0
-  for (let n = 0; n < 20_000; n++) {
+  for (let n = 0; n < 5_000; n++) {
     let bytes: Buffer = Buffer.from(seed)
     for (let changes = 1 + at(4); changes > 0; changes--) {
       const [from, to] = [at(bytes.length), at(bytes.length)].sort((a, b) => a - b) as [number, number]
@@ -386,7 +386,7 @@ test('xmlrpc: whatever bytes come, they are read or refused, soon', () => {
       assert.ok(error instanceof CageError && error.code === 'INVALID_ARGUMENT', `${error}: ${bytes}`)
     }
   }
-  assert.ok(read > 100 && read < 19_000, String(read))
+  assert.ok(read > 50 && read < 4_900, String(read))
 })
 
 test('xmlrpc: a megabyte of anything is read or refused within a second', () => {

@@ -77,6 +77,8 @@ export class XmlrpcConnection implements ResourceConnection {
   }
 
   async #call(call: MethodCall, scope: Scope): Promise<unknown> {
+    const ended = endOf(scope, Date.now(), this.#name)
+    if (ended) throw ended
     const body = this.#codec.encodeCall(call)
     const headers = { ...this.#headers, 'content-type': 'text/xml; charset=utf-8', accept: 'text/xml' }
     const { status, contentType, bytes } = await this.#send({ method: 'POST', path: this.#path, headers, body }, scope)

@@ -6,9 +6,9 @@
  */
 import { readFile } from 'node:fs/promises'
 import { Client } from 'undici'
+import { CageError } from '../../errors.ts'
 import type { Resource, ResourceHost } from '../adapter.ts'
 import { XmlrpcConnection } from './connection.ts'
-import { fromConnection } from './errors.ts'
 import { Codec } from './messages.ts'
 import type { XmlrpcOptions, XmlrpcTls } from './options.ts'
 
@@ -31,11 +31,12 @@ export async function open(options: XmlrpcOptions, { name }: ResourceHost): Prom
 
 /** Read with each connection: renewed files are taken up. */
 async function credentials({ caFile, certFile, keyFile, verify }: XmlrpcTls, resource: string): Promise<object> {
-  const read = (file: string | undefined): Promise<string> | undefined => (file === undefined ? undefined : readFile(file, 'utf8'))
-  try {
-    const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)])
-    return { ca, cert, key, rejectUnauthorized: verify }
-  } catch (error) {
-    throw fromConnection(error, resource)
+  const read = async (file: string | undefined): Promise<string | undefined> => {
+    if (file === undefined) return undefined
+    return await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+      throw new CageError('UNAVAILABLE', `${resource}: ${file} cannot be read (${cause.code})`, { cause })
+    })
   }
+  const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)])
+  return { ca, cert, key, rejectUnauthorized: verify }
 }

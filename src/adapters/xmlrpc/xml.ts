@@ -23,7 +23,6 @@ type Parsed = Record<string, unknown>
 const TEXT = '#text'
 const CDATA = '#cdata'
 const ILLEGAL = /[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u // XML 1.0, 2.2
-const HARMLESS = /<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>/g
 const REFERENCE = /&(?:#(\d+)|#x([\da-fA-F]+)|([A-Za-z]+));|&/g
 const ENTITIES: ReadonlyMap<string, string> = new Map(Object.entries({ lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" }))
 const ESCAPED: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
@@ -44,7 +43,7 @@ export function xmlReader(maxNested: number): ReadXml {
   })
   return (text) => {
     if (ILLEGAL.test(text)) throw refusal(FAULTS.invalidCharacter, 'the text has a character that XML does not allow')
-    if (/<!/.test(text.replace(HARMLESS, ''))) throw malformed('document types and entities are not read') // X1
+    checkDeclarations(text)
     const valid = XMLValidator.validate(text)
     if (valid !== true) throw malformed(valid.err.msg)
     const [root, ...others] = elementsOf(parse(parser, text))
@@ -56,6 +55,16 @@ export function xmlReader(maxNested: number): ReadXml {
 /** Text as an element may hold it; undefined if XML has no way to (X2). */
 export function escapeText(text: string): string | undefined {
   return ILLEGAL.test(text) ? undefined : text.replace(/[&<>\r]/g, (found) => ESCAPED[found] ?? found)
+}
+
+/** X1. */
+function checkDeclarations(text: string): void {
+  for (let at = text.indexOf('<!'); at >= 0; at = text.indexOf('<!', at)) {
+    const end = text.startsWith('<!--', at) ? '-->' : text.startsWith('<![CDATA[', at) ? ']]>' : undefined
+    if (end === undefined) throw malformed('document types and entities are not read')
+    at = text.indexOf(end, at + 4)
+    if (at < 0) throw malformed('a comment or CDATA does not end')
+  }
 }
 
 function parse(parser: XMLParser, text: string): Parsed[] {
