@@ -220,7 +220,8 @@ test('xmlrpc resource: an answer that breaks off, or is too large, fails its cal
   assert.deepEqual([(await failure(callsOf(connection)('echo'))).code, connection.broken], ['UNAVAILABLE', true])
   const small = await connect(t, { url: server.url, maxResponseBytes: 1_000 })
   const { code, retryable } = await failure(callsOf(small)('big', 2_000))
-  assert.deepEqual([code, retryable], ['PAYLOAD_TOO_LARGE', false])
+  assert.deepEqual([code, retryable, small.broken], ['PAYLOAD_TOO_LARGE', false, false])
+  assert.equal(await callsOf(small)('echo', 1), 1)
 })
 
 test('xmlrpc resource: what is no server of HTTP, or none at all, is not connected to', async (t) => {

@@ -16,6 +16,7 @@ import type { XmlrpcOptions } from './options.ts'
 
 /** A server that does not answer a HEAD within so long is taken for silent, ms. */
 const PROBE_MS = 500
+const NEVER = new AbortController().signal
 const METHODS = ['call', 'multicall']
 
 interface Received {
@@ -127,8 +128,10 @@ export class XmlrpcConnection implements ResourceConnection {
       return await this.#exchange(request, scope)
     } catch (error) {
       const late = endOf(scope, Date.now(), this.#name) !== undefined
-      if (!late || !this.#options.probe) await this.#break()
-      else await this.check({ deadline: Date.now() + PROBE_MS, signal: new AbortController().signal }).catch(() => {}) // it is broken then
+      const lost = error instanceof CageError && error.code === 'UNAVAILABLE'
+      if (late && this.#options.probe)
+        await this.check({ deadline: Date.now() + PROBE_MS, signal: NEVER }).catch(() => {}) // it is broken then
+      else if (late || lost) await this.#break()
       throw error
     }
   }

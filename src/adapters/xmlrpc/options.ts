@@ -115,7 +115,7 @@ export const xmlrpcOptions: z.ZodType<XmlrpcOptions> = z
     headers: z.record(z.string(), z.string()).superRefine(checkHeaders).default({}),
     tls: tls.default({ verify: true }),
     ...codec,
-    maxResponseBytes: z.number().int().positive().default(16_000_000),
+    maxResponseBytes: z.number().int().positive().default(1_000_000),
     probe: z.boolean().default(true),
   })
   .transform((given) => {
