@@ -30,7 +30,8 @@ export async function listen(options: XmlrpcListenOptions, host: InterfaceHost):
   const answer = answering(options, host)
   return await startServer(options, host, fail, async (app) => {
     addBodyParser(app)
-    for (const path of options.paths) app.post(path, (request, reply) => void answer(request, reply).catch((error) => fail(reply, error)))
+    for (const path of new Set(options.paths))
+      app.post(path, (request, reply) => void answer(request, reply).catch((error) => fail(reply, error)))
     app.setNotFoundHandler((request, reply) => {
       if (!options.paths.includes(pathOf(request))) return fail(reply, new CageError('NOT_FOUND', 'there is nothing at this path'))
       fail(reply.header('allow', 'POST'), new CageError('METHOD_NOT_ALLOWED', 'XML-RPC is a POST'))
@@ -66,6 +67,7 @@ function answering(options: XmlrpcListenOptions, host: InterfaceHost): (request:
       const result = await methods.call(codec.call(bytesOf(request.body), request.headers['content-type']), call)
       return encode(result)
     } catch (error) {
+      if (!(error instanceof CageError)) host.log.error({ err: error }, 'a request cannot be answered')
       return codec.encodeFault(faultOf(toCageError(error), options.faults))
     }
   }
