@@ -51,6 +51,7 @@ export type {
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
 export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
+export type { Double, XmlrpcResource } from './adapters/xmlrpc/api.ts'
 export { defineAdapter, defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

@@ -127,10 +127,18 @@ test('layering: the bus knows no actors and no adapters', () => {
 /** Which adapters there are. */
 const ADAPTER_LISTS = ['src/adapters/registry.ts', 'src/adapters/drivers.ts', 'src/adapters/own.ts']
 
-test('layering: an adapter knows its contract, errors, names, JSON and the shape of a log, and its own folder', () => {
+/** A protocol that is spoken over others, or akin to them → their adapters. */
+const BENEATH: Record<string, string[]> = {
+  'src/adapters/xmlrpc': ['src/adapters/http'],
+  'src/adapters/tcp': ['src/adapters/http'],
+  'src/adapters/udp': ['src/adapters/tcp'],
+}
+
+test('layering: an adapter knows its contract, errors, names, JSON, the shape of a log, its own folder and that of the protocol beneath', () => {
   const adapters = from('src/adapters').filter(({ file }) => !ADAPTER_LISTS.includes(file))
   const contract = isUnder('src/adapters/adapter.ts', 'src/scope.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
-  const own = ({ file, target }: Import): boolean => dirname(file) !== 'src/adapters' && target.startsWith(`${dirname(file)}/`)
+  const own = ({ file, target }: Import): boolean =>
+    dirname(file) !== 'src/adapters' && [dirname(file), ...(BENEATH[dirname(file)] ?? [])].includes(dirname(target))
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)
   assert.deepEqual(offences(adapters.filter(isOurs), allowed), [])
 })

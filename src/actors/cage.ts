@@ -315,7 +315,13 @@ export class Cage {
       dataDir: join(dataDir, 'interfaces', cage, name),
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),
+      methodsOf: (module) => this.#methodsOf(module),
     })
+  }
+
+  #methodsOf(module: string): string[] | undefined {
+    const version = this.#modules.get(module)?.version
+    return version && [...version.methods.keys()]
   }
 
   #newRequestId(): string {

@@ -52,10 +52,12 @@ export interface InterfaceSource {
   /** The cage's default deadline, ms; read at each use. */
   readonly timeoutMs: () => number
   readonly newRequestId: () => string
+  /** The methods of a module that is here. Default: none is. */
+  readonly methodsOf?: (module: string) => readonly string[] | undefined
 }
 
 /** The host of an interface: its calls go over the bus. */
-export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newRequestId }: InterfaceSource): InterfaceHost {
+export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newRequestId, methodsOf }: InterfaceSource): InterfaceHost {
   const targets = new Map<string, [cage: string, module: string, method: string]>()
   const parsed = (target: string): [string, string, string] => {
     const [method = '', module = '', owner = cage] = target.split('.').reverse()
@@ -70,6 +72,7 @@ export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newReq
     log,
     dataDir,
     newRequestId,
+    methodsOf: (module) => methodsOf?.(module),
     get timeoutMs() {
       return timeoutMs()
     },

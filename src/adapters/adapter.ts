@@ -27,6 +27,8 @@ export interface InterfaceHost {
   call(target: string, args: unknown[], options?: InterfaceCallOptions): Promise<unknown>
   /** Puts such a call into a durable queue; resolves with its id once the server has it. */
   enqueue(queue: string, target: string, args: unknown[], options: InterfaceQueueOptions): Promise<string>
+  /** The methods of a module of this cage, as it is now; undefined if it is not here: a worker of its own has it, or nobody. */
+  methodsOf(module: string): readonly string[] | undefined
   /** Durable values of the interface, shared by the cage's copies. */
   readonly memory: InterfaceMemory
   /** Lets engineers ask a schedule (docs/adapters/schedule.md); what they ask comes to one copy of the cage. Resolves with what ends that. */

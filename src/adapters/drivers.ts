@@ -10,6 +10,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['udp', { ...listening(() => import('./udp/server.ts')), ...opening(() => import('./udp/resource.ts')) }],
   ['file', { ...listening(() => import('./file/listener.ts')), ...opening(() => import('./file/resource.ts')) }],
   ['exec', opening(() => import('./exec/resource.ts'))],
+  ['xmlrpc', { ...listening(() => import('./xmlrpc/server.ts')), ...opening(() => import('./xmlrpc/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

@@ -12,6 +12,7 @@ import { scheduleOptions } from './schedule/options.ts'
 import { tcpListenOptions, tcpOptions } from './tcp/options.ts'
 import { udpListenOptions, udpOptions } from './udp/options.ts'
 import { voidOptions } from './void/options.ts'
+import { xmlrpcListenOptions, xmlrpcOptions } from './xmlrpc/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
@@ -21,6 +22,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   udp: { options: udpListenOptions, resourceOptions: udpOptions },
   file: { options: fileListenOptions, resourceOptions: fileOptions },
   exec: { resourceOptions: execOptions },
+  xmlrpc: { options: xmlrpcListenOptions, resourceOptions: xmlrpcOptions },
   void: { resourceOptions: voidOptions },
 }
 

@@ -9,7 +9,7 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
 import { failureOf, parserRefusalOf } from './failure.ts'
-import { type HttpOptions, LONGEST_MS } from './options.ts'
+import { type ListenOptions, LONGEST_MS } from './options.ts'
 
 /** How often the server looks for clients that are too slow, at most, ms. */
 const CHECK_MS = 1_000
@@ -26,7 +26,7 @@ export class Connections {
 
   /** `secure` makes it HTTPS. `onGone` hears that a request's client is not there any more (C2). */
   constructor(
-    options: HttpOptions & { timeoutMs: number },
+    options: ListenOptions & { timeoutMs: number },
     secure: (SecureContextOptions & { requestCert: boolean }) | undefined,
     onGone: (request: IncomingMessage) => void,
   ) {

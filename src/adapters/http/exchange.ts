@@ -1,26 +1,24 @@
 /**
  * Exchange: a request becomes one call, and its outcome the response.
  * X1. Whatever happens, there is one response: a value, the handler's answer, or a failure with its status.
- * X2. What arrives on all connections in one turn of the event loop is called together: one write to the bus, not one for each
- *     request. With 64 connections that halves a request's CPU; with one it costs nothing.
+ * X2. What arrives on all connections in one turn of the event loop is called together (turn.ts).
  * X3. A failure that is the interface's own or its handler's mistake is logged; what a callee answers is logged by the callee.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CageError } from '../../errors.ts'
-import { toJson } from '../../json.ts'
 import type { InterfaceHost } from '../adapter.ts'
-import { failureOf, refusalOf } from './failure.ts'
 import type { HttpOptions } from './options.ts'
 import { argumentsOf, callOptions, pathOf, wholeRequest } from './request.ts'
-import { sendResponse, sendValue } from './response.ts'
+import { sendFailure, sendResponse, sendValue } from './response.ts'
 import { allowedMethods, type Route } from './routes.ts'
+import { Turn } from './turn.ts'
 
 type Answer = (request: FastifyRequest, reply: FastifyReply) => void
 
 export class Exchange {
   readonly #host: InterfaceHost
   readonly #options: HttpOptions
-  #turn: Promise<void> | undefined
+  readonly #turn = new Turn()
 
   constructor(options: HttpOptions, host: InterfaceHost) {
     this.#options = options
@@ -51,12 +49,7 @@ export class Exchange {
 
   /** Answers with a failure (X1). */
   fail(reply: FastifyReply, thrown: unknown): void {
-    if (reply.raw.destroyed) return // the client has gone away
-    const error = thrown instanceof CageError ? thrown : refusalOf(thrown)
-    if (error !== thrown && error.code === 'INTERNAL') this.#host.log.error({ err: thrown }, 'a request cannot be answered')
-    const { status, headers, body } = failureOf(error, this.#options.statuses)
-    reply.code(status).headers(headers).header('content-type', 'application/json; charset=utf-8')
-    reply.send(toJson(body))
+    sendFailure(reply, thrown, this.#options.statuses, this.#host.log)
   }
 
   async #exchange(
@@ -70,22 +63,11 @@ export class Exchange {
     try {
       const options = callOptions(request, this.#options.timeoutMs ?? host.timeoutMs, host)
       reply.header('request-id', options.requestId)
-      await this.#turnEnd()
+      await this.#turn.end()
       if (reply.raw.destroyed) return // the client has gone away before there was a call to cancel
       send(reply, await host.call(target, argumentsFor(request), options), this.#options.gzip)
     } catch (error) {
       this.fail(reply, error)
     }
-  }
-
-  /** X2. Resolves, for all who wait for it, when everything that could be read has been. */
-  #turnEnd(): Promise<void> {
-    this.#turn ??= new Promise((resolve) => {
-      setImmediate(() => {
-        this.#turn = undefined
-        resolve()
-      })
-    })
-    return this.#turn
   }
 }

@@ -13,15 +13,12 @@ import { z } from 'zod'
 import { isTarget } from '../../names.ts'
 import { parseRoute, shapeOf } from './routes.ts'
 
-/** Checked and complete. */
-export interface HttpOptions {
+/** Of whatever listens and speaks HTTP, checked and complete. */
+export interface ListenOptions {
   host: string
   port: number
   tls?: TlsOptions | undefined
-  routes: Record<string, string>
-  handler?: string | undefined
   timeoutMs?: number | undefined
-  statuses: Record<string, number>
   maxBodyBytes: number
   maxHeaderBytes: number
   maxConnections: number
@@ -29,9 +26,16 @@ export interface HttpOptions {
   requestTimeoutMs: number
   keepAliveTimeoutMs: number
   trustedProxies: string[]
-  cors?: { origins: string[]; credentials: boolean; maxAgeS: number } | undefined
   gzip: boolean
   accessLog: boolean
+}
+
+/** Checked and complete. */
+export interface HttpOptions extends ListenOptions {
+  routes: Record<string, string>
+  handler?: string | undefined
+  statuses: Record<string, number>
+  cors?: { origins: string[]; credentials: boolean; maxAgeS: number } | undefined
 }
 
 export interface TlsOptions {
@@ -88,25 +92,30 @@ const routes = z.record(z.string(), target).superRefine((given, context) => {
   }
 })
 
+/** The fields of ListenOptions, for a schema that has others besides. */
+export const listenFields: { [Field in keyof ListenOptions]-?: z.ZodType<ListenOptions[Field]> } = {
+  host: z.string().min(1).default('127.0.0.1'),
+  port: z.number().int().min(0).max(65_535),
+  tls: serverTls.optional(),
+  timeoutMs: timeoutMs.optional(),
+  maxBodyBytes: positive.default(1_000_000),
+  maxHeaderBytes: positive.default(16_384),
+  maxConnections: positive.default(10_000),
+  headersTimeoutMs: timeoutMs.default(10_000),
+  requestTimeoutMs: timeoutMs.default(30_000),
+  keepAliveTimeoutMs: timeoutMs.default(5_000),
+  trustedProxies: z.array(proxy).default([]),
+  gzip: z.boolean().default(false),
+  accessLog: z.boolean().default(false),
+}
+
 export const httpOptions: z.ZodType<HttpOptions> = z
   .strictObject({
-    host: z.string().min(1).default('127.0.0.1'),
-    port: z.number().int().min(0).max(65_535),
-    tls: serverTls.optional(),
+    ...listenFields,
     routes: routes.default({}),
     handler: target.optional(),
-    timeoutMs: timeoutMs.optional(),
     statuses: z.record(z.string(), z.number().int().min(400).max(599)).default({}),
-    maxBodyBytes: positive.default(1_000_000),
-    maxHeaderBytes: positive.default(16_384),
-    maxConnections: positive.default(10_000),
-    headersTimeoutMs: timeoutMs.default(10_000),
-    requestTimeoutMs: timeoutMs.default(30_000),
-    keepAliveTimeoutMs: timeoutMs.default(5_000),
-    trustedProxies: z.array(proxy).default([]),
     cors: cors.optional(),
-    gzip: z.boolean().default(false),
-    accessLog: z.boolean().default(false),
   })
   .refine((options) => options.handler !== undefined || Object.keys(options.routes).length > 0, {
     error: 'routes or a handler are needed, there is nothing to serve',

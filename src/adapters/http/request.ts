@@ -86,7 +86,8 @@ function matching(pattern: RegExp, text: string | string[] | undefined): string 
   return typeof text === 'string' && pattern.test(text) ? text : undefined
 }
 
-function clientNameOf({ raw }: FastifyRequest): string | undefined {
+/** The common name in the certificate of a client that had to show one. */
+export function clientNameOf({ raw }: FastifyRequest): string | undefined {
   const name = raw.socket instanceof TLSSocket ? raw.socket.getPeerCertificate().subject?.CN : undefined
   return Array.isArray(name) ? name[0] : name
 }

@@ -6,7 +6,10 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { gzip } from 'node:zlib'
 import type { FastifyReply } from 'fastify'
+import { CageError } from '../../errors.ts'
 import { toJson } from '../../json.ts'
+import type { Log } from '../../log.ts'
+import { failureOf, refusalOf } from './failure.ts'
 import type { HttpResponse } from './types.ts'
 
 /** A body with its type. */
@@ -40,6 +43,16 @@ export function sendResponse(reply: FastifyReply, result: unknown, compress: boo
   reply.code(status)
   if (payload) sendPayload(reply, payload.data, compress)
   else reply.send()
+}
+
+/** Answers with a failure, as JSON; what nobody foresaw is logged. `statuses`: those of a module's own codes. */
+export function sendFailure(reply: FastifyReply, thrown: unknown, statuses: Readonly<Record<string, number>>, log: Log): void {
+  if (reply.raw.destroyed) return // the client has gone away
+  const error = thrown instanceof CageError ? thrown : refusalOf(thrown)
+  if (error !== thrown && error.code === 'INTERNAL') log.error({ err: thrown }, 'a request cannot be answered')
+  const { status, headers, body } = failureOf(error, statuses)
+  reply.code(status).headers(headers).header('content-type', 'application/json; charset=utf-8')
+  reply.send(toJson(body))
 }
 
 function payloadOf(value: unknown): Payload | undefined {

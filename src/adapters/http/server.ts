@@ -5,75 +5,30 @@
  * S2. Every failure has its status, and a JSON body with code and message.
  * S3. What costs time per request (a plugin, a hook) is there only if the configuration asks for it.
  */
-import type { Server as SecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
-import type { Log } from '../../log.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { InterfaceHost, Listener } from '../adapter.ts'
 import { type JsonParser, parseBody } from './body.ts'
-import { keepCurrent, readCredentials } from './certificate.ts'
-import { Connections } from './connections.ts'
 import { Exchange } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
-import { pathOf } from './request.ts'
 import { parseRoute, type Route } from './routes.ts'
+import { startServer } from './start.ts'
 
 /** Starts an interface. */
 export async function listen(options: HttpOptions, host: InterfaceHost): Promise<Listener> {
-  const { tls } = options
-  const read = tls && (() => readCredentials(tls, host.dataDir, options.host, Date.now()))
-  const secure = await read?.()
-  const connections = new Connections({ ...options, timeoutMs: options.timeoutMs ?? host.timeoutMs }, secure, (request) =>
-    host.cancel(request),
+  const exchange = new Exchange(options, host)
+  return await startServer(
+    options,
+    host,
+    (reply, error) => exchange.fail(reply, error),
+    (app) => addAll(app, options, exchange),
   )
-  const { server } = connections
-  const app = await build(options, host, connections)
-  const address = await connections.listen(options.host, options.port)
-  server.on('error', (error) => host.log.warn({ err: error }, 'a connection could not be accepted'))
-  const endRenewal = read && secure && keepCurrent(server as SecureServer, secure, read, host.log) // it is one, with `secure`
-  let stopping: Promise<void> | undefined
-  let stopped: () => void
-  const done = new Promise<void>((resolve, reject) => {
-    stopped = resolve
-    server.on('close', () => {
-      if (!stopping) reject(new Error('the server has closed by itself'))
-    })
-  })
-  const stop = async (): Promise<void> => {
-    endRenewal?.()
-    await connections.drain()
-    await app.close()
-    stopped()
-  }
-  return { address: urlOf(address, secure !== undefined), done, stop: () => (stopping ??= stop()) }
 }
 
-/** Fastify with its routes, ready, on a server that does not listen yet. */
-async function build(options: HttpOptions, host: InterfaceHost, connections: Connections): Promise<FastifyInstance> {
-  const exchange = new Exchange(options, host)
-  const app: FastifyInstance = fastify({
-    serverFactory: (handle) => connections.serve(handle),
-    clientErrorHandler: (error, socket) => connections.refuse(error, socket),
-    frameworkErrors: (error, _request, reply) => exchange.fail(reply, error),
-    bodyLimit: options.maxBodyBytes,
-    trustProxy: options.trustedProxies.length > 0 && options.trustedProxies,
-    genReqId: () => '', // the host makes them
-    routerOptions: { maxParamLength: options.maxHeaderBytes },
-    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
-  })
-  app.setErrorHandler((error, _request, reply) => exchange.fail(reply, error))
+async function addAll(app: FastifyInstance, options: HttpOptions, exchange: Exchange): Promise<void> {
   if (options.cors) await allowOrigins(app, options.cors)
-  if (options.accessLog) logAnswers(app, host.log)
   addBodyParser(app, options.handler !== undefined)
   const routes = addRoutes(app, options.routes, exchange)
   app.setNotFoundHandler(options.handler === undefined ? exchange.nothing(routes) : exchange.handler(options.handler))
-  await app.ready()
-  return app
-}
-
-/** Without it Fastify loads two compilers of JSON schemas at once, which takes longer than everything else in it. */
-function noSchemas(): never {
-  throw new Error('routes have no schemas: those of modules are checked where the module runs')
 }
 
 async function allowOrigins(app: FastifyInstance, { origins, credentials, maxAgeS }: NonNullable<HttpOptions['cors']>): Promise<void> {
@@ -85,16 +40,6 @@ async function allowOrigins(app: FastifyInstance, { origins, credentials, maxAge
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     exposedHeaders: ['Request-Id', 'Retry-After'],
     strictPreflight: false,
-  })
-}
-
-/** The query is not logged: it may hold secrets. */
-function logAnswers(app: FastifyInstance, log: Log): void {
-  app.addHook('onResponse', (request, reply, next) => {
-    const { method, ip } = request
-    const fields = { method, path: pathOf(request), status: reply.statusCode, ms: Math.round(reply.elapsedTime), ip }
-    log.info({ ...fields, request: reply.getHeader('request-id') }, 'answered')
-    next()
   })
 }
 
@@ -134,8 +79,4 @@ function addRoutes(app: FastifyInstance, targets: HttpOptions['routes'], exchang
     app.route({ method: route.method, url: route.path, handler: exchange.route(route, target) })
     return route
   })
-}
-
-function urlOf({ address, family, port }: AddressInfo, secure: boolean): string {
-  return `${secure ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
