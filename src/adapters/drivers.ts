@@ -3,7 +3,7 @@ import type { Adapter, Driver } from './adapter.ts'
 
 /** Every driver of the runtime. */
 export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
-  ['http', listening(() => import('./http/server.ts'))],
+  ['http', { ...listening(() => import('./http/server.ts')), ...opening(() => import('./http/client.ts')) }],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],

@@ -2,6 +2,7 @@
 import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
+import { httpClientOptions } from './http/client-options.ts'
 import { httpOptions } from './http/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
@@ -10,7 +11,7 @@ import { scheduleOptions } from './schedule/options.ts'
 import { voidOptions } from './void/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
-  http: { options: httpOptions },
+  http: { options: httpOptions, resourceOptions: httpClientOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   void: { resourceOptions: voidOptions },
