@@ -33,6 +33,7 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
+export type { RedisCommandName, RedisCommandOptions, RedisReply, RedisResource, RedisSession, RedisWord } from './adapters/redis/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

@@ -124,9 +124,18 @@ test('layering: the bus knows no actors and no adapters', () => {
   )
 })
 
-test('layering: an adapter knows its contract, errors, names, JSON and the shape of a log, and its own folder', () => {
+test('layering: an adapter knows its contract, what clients share, errors, names, JSON and the shape of a log, and its own folder', () => {
   const adapters = from('src/adapters').filter(({ file }) => file !== 'src/adapters/registry.ts' && file !== 'src/adapters/drivers.ts')
-  const contract = isUnder('src/adapters/adapter.ts', 'src/scope.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
+  const contract = isUnder(
+    'src/adapters/adapter.ts',
+    'src/adapters/client',
+    'src/adapters/pool/breaker.ts',
+    'src/scope.ts',
+    'src/errors.ts',
+    'src/names.ts',
+    'src/json.ts',
+    'src/pause.ts',
+  )
   const own = ({ file, target }: Import): boolean => dirname(file) !== 'src/adapters' && target.startsWith(`${dirname(file)}/`)
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)
   assert.deepEqual(offences(adapters.filter(isOurs), allowed), [])

@@ -7,6 +7,7 @@ import { httpOptions } from './http/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
+import { redisListenOptions, redisOptions } from './redis/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
 import { voidOptions } from './void/options.ts'
 
@@ -14,6 +15,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   http: { options: httpOptions, resourceOptions: httpClientOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  redis: { options: redisListenOptions, resourceOptions: redisOptions },
   void: { resourceOptions: voidOptions },
 }
 

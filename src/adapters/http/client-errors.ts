@@ -4,7 +4,7 @@
  * E2. With a status from 500 on, or none, nobody knows whether it was done.
  */
 import { CageError, type ErrorOptions, type KnownCode } from '../../errors.ts'
-import { lostBecause } from '../lost.ts'
+import { lostBecause } from '../client/lost.ts'
 
 /** RFC 9110, 15.5 and 15.6; 423, 424: RFC 4918; 428, 429: RFC 6585. What is not here is INVALID_ARGUMENT below 500, else UNAVAILABLE. */
 const STATUSES: Readonly<Record<number, KnownCode>> = {

@@ -5,8 +5,8 @@
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { z } from 'zod'
-import type { ClientTls } from '../client-tls.ts'
-import { clientTls } from '../client-tls-options.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls } from '../client/tls-options.ts'
 
 /** Checked and complete. */
 export interface HttpClientOptions {

@@ -9,7 +9,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import { whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
-import { tlsOptions } from '../client-tls.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { fromStatus, fromUndici } from './client-errors.ts'
 import type { HttpClientOptions } from './client-options.ts'
 

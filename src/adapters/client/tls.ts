@@ -1,7 +1,7 @@
 /** TLS towards a server: what is configured, as Node takes it. The server is verified, unless that is switched off. */
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
-import { CageError } from '../errors.ts'
+import { CageError } from '../../errors.ts'
 
 /** Checked and complete. */
 export interface ClientTls {

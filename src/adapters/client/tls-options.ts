@@ -1,6 +1,6 @@
 /** `tls` of a resource that connects to a server by TLS. */
 import { z } from 'zod'
-import type { ClientTls } from './client-tls.ts'
+import type { ClientTls } from './tls.ts'
 
 const file = z.string().min(1)
 
