@@ -25,6 +25,7 @@ export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { MysqlResource, MysqlRow, MysqlSession, TransactionOptions as MysqlTransactionOptions } from './adapters/mysql/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,

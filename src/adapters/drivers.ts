@@ -6,6 +6,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', { ...listening(() => import('./http/server.ts')), ...opening(() => import('./http/client.ts')) }],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
+  ['mysql', opening(() => import('./mysql/resource.ts'))],
   ['redis', { ...listening(() => import('./redis/listener.ts')), ...opening(() => import('./redis/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])

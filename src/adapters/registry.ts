@@ -4,6 +4,7 @@ import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { httpClientOptions } from './http/client-options.ts'
 import { httpOptions } from './http/options.ts'
+import { mysqlOptions } from './mysql/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
@@ -15,6 +16,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   http: { options: httpOptions, resourceOptions: httpClientOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  mysql: { resourceOptions: mysqlOptions },
   redis: { options: redisListenOptions, resourceOptions: redisOptions },
   void: { resourceOptions: voidOptions },
 }
