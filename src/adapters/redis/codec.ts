@@ -3,7 +3,7 @@
  * W1. No digit is lost: an integer that a number cannot hold is a bigint.
  * W2. What is sent is exactly what was given, or refused: no value becomes `[object Object]`.
  */
-import { RESP_TYPES } from '@redis/client'
+import { RESP_TYPES, type TypeMapping } from '@redis/client'
 import { CageError } from '../../errors.ts'
 import type { RedisReply } from './api.ts'
 
@@ -14,14 +14,14 @@ export type Word = string | Buffer
  * How the driver reads: strings as bytes, so that what is text here can only be an integer. Then they are told apart (`decoded`).
  * A map whose fields may be bytes is a list.
  */
-export const AS_TEXT = {
+export const AS_TEXT: TypeMapping = {
   [RESP_TYPES.BLOB_STRING]: Buffer,
   [RESP_TYPES.SIMPLE_STRING]: Buffer,
   [RESP_TYPES.VERBATIM_STRING]: Buffer,
   [RESP_TYPES.NUMBER]: String,
   [RESP_TYPES.MAP]: Map,
-} as const
-export const AS_BYTES = { ...AS_TEXT, [RESP_TYPES.MAP]: Array } as const
+}
+export const AS_BYTES: TypeMapping = { ...AS_TEXT, [RESP_TYPES.MAP]: Array }
 
 /** INVALID_ARGUMENT (W2). */
 export function encoded(words: unknown, what: string): Word[] {
