@@ -41,7 +41,9 @@ export type {
 } from './adapters/adapter.ts'
 export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
 export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
+export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { MysqlResource, MysqlRow, MysqlSession, TransactionOptions as MysqlTransactionOptions } from './adapters/mysql/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,
@@ -50,6 +52,7 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
+export type { RedisCommandName, RedisCommandOptions, RedisReply, RedisResource, RedisSession, RedisWord } from './adapters/redis/api.ts'
 export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
 export type { Double, XmlrpcResource } from './adapters/xmlrpc/api.ts'
 export { defineAdapter, defineCage, defineNode, env } from './define.ts'

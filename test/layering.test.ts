@@ -134,9 +134,17 @@ const BENEATH: Record<string, string[]> = {
   'src/adapters/udp': ['src/adapters/tcp'],
 }
 
-test('layering: an adapter knows its contract, errors, names, JSON, the shape of a log, its own folder and that of the protocol beneath', () => {
+test('layering: an adapter knows its contract, what clients share, errors, names, JSON, the shape of a log, its own folder and that of the protocol beneath', () => {
   const adapters = from('src/adapters').filter(({ file }) => !ADAPTER_LISTS.includes(file))
-  const contract = isUnder('src/adapters/adapter.ts', 'src/scope.ts', 'src/errors.ts', 'src/names.ts', 'src/json.ts', 'src/pause.ts')
+  const contract = isUnder(
+    'src/adapters/adapter.ts',
+    'src/adapters/client',
+    'src/scope.ts',
+    'src/errors.ts',
+    'src/names.ts',
+    'src/json.ts',
+    'src/pause.ts',
+  )
   const own = ({ file, target }: Import): boolean =>
     dirname(file) !== 'src/adapters' && [dirname(file), ...(BENEATH[dirname(file)] ?? [])].includes(dirname(target))
   const allowed = (found: Import): boolean => contract(found.target) || own(found) || (found.target === 'src/log.ts' && found.typeOnly)

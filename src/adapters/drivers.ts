@@ -3,7 +3,7 @@ import type { Adapter, Driver } from './adapter.ts'
 
 /** Every driver of the runtime. */
 export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
-  ['http', listening(() => import('./http/server.ts'))],
+  ['http', { ...listening(() => import('./http/server.ts')), ...opening(() => import('./http/client.ts')) }],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
   ['tcp', { ...listening(() => import('./tcp/server.ts')), ...opening(() => import('./tcp/resource.ts')) }],
@@ -11,6 +11,8 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['file', { ...listening(() => import('./file/listener.ts')), ...opening(() => import('./file/resource.ts')) }],
   ['exec', opening(() => import('./exec/resource.ts'))],
   ['xmlrpc', { ...listening(() => import('./xmlrpc/server.ts')), ...opening(() => import('./xmlrpc/resource.ts')) }],
+  ['mysql', opening(() => import('./mysql/resource.ts'))],
+  ['redis', { ...listening(() => import('./redis/listener.ts')), ...opening(() => import('./redis/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

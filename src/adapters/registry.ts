@@ -4,10 +4,13 @@ import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { execOptions } from './exec/options.ts'
 import { fileListenOptions, fileOptions } from './file/options.ts'
+import { httpClientOptions } from './http/client-options.ts'
 import { httpOptions } from './http/options.ts'
+import { mysqlOptions } from './mysql/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
+import { redisListenOptions, redisOptions } from './redis/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
 import { tcpListenOptions, tcpOptions } from './tcp/options.ts'
 import { udpListenOptions, udpOptions } from './udp/options.ts'
@@ -15,7 +18,7 @@ import { voidOptions } from './void/options.ts'
 import { xmlrpcListenOptions, xmlrpcOptions } from './xmlrpc/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
-  http: { options: httpOptions },
+  http: { options: httpOptions, resourceOptions: httpClientOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   tcp: { options: tcpListenOptions, resourceOptions: tcpOptions },
@@ -23,6 +26,8 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   file: { options: fileListenOptions, resourceOptions: fileOptions },
   exec: { resourceOptions: execOptions },
   xmlrpc: { options: xmlrpcListenOptions, resourceOptions: xmlrpcOptions },
+  mysql: { resourceOptions: mysqlOptions },
+  redis: { options: redisListenOptions, resourceOptions: redisOptions },
   void: { resourceOptions: voidOptions },
 }
 
