@@ -145,8 +145,8 @@ test('file: a call that fails is made again, and the file set aside after so man
     [1, 2, 3],
   )
   assert.equal(calls.filter(({ name }) => name === 'good').length, 1, 'a bad one holds nobody up')
-  const told = said.find(({ level }) => level === 'error')
-  assert.equal(told?.fields.path, join(dir, 'failed', 'bad'))
+  const told = await eventually('it is told', () => said.find(({ level }) => level === 'error'))
+  assert.equal(told.fields.path, join(dir, 'failed', 'bad'))
 })
 
 test('file: what no attempt can mend is set aside at once', async (t) => {
@@ -249,17 +249,17 @@ test('file: several copies on one machine handle each file once', async (t) => {
 })
 
 test('file: at most so many calls run at once', async (t) => {
+  const { promise, resolve } = deferred<void>()
   let [running, most] = [0, 0]
-  const { dir, put } = await drop(
-    t,
-    async () => {
-      most = Math.max(most, ++running)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-      running--
-    },
-    { concurrency: 3 },
-  )
-  for (let n = 0; n < 20; n++) put(`f${n}`)
+  const handler = async (): Promise<void> => {
+    most = Math.max(most, ++running)
+    await promise
+    running--
+  }
+  const { dir, put } = await drop(t, handler, { concurrency: 3 })
+  for (let n = 0; n < 10; n++) put(`f${n}`)
+  await eventually('three run', () => running === 3)
+  resolve()
   await eventually('all are gone', isEmpty(dir))
   assert.equal(most, 3)
 })
@@ -364,6 +364,24 @@ test('file: what was handled is not handled again while it cannot be put away', 
   rmSync(doneDir)
   mkdirSync(doneDir)
   await eventually('it is put away', () => existsSync(join(doneDir, 'x')) && claimed(dir).length === 0)
+  assert.equal(calls.length, 1)
+})
+
+test('file: a link in the place of the folder for what has failed leads nowhere', async (t) => {
+  const outside = project(t, { '.keep': '' }).dir
+  const { dir, put, said, calls } = await drop(t, () => Promise.reject(new CageError('CONFLICT', 'no')))
+  rmSync(join(dir, 'failed'), { recursive: true })
+  symlinkSync(outside, join(dir, 'failed'))
+  put('x')
+  await eventually('it is told', () => calls.length === 1 && said.some(({ level }) => level === 'error'))
+  assert.deepEqual(readdirSync(outside), ['.keep'])
+  await assert.rejects(
+    drop(t, () => {}, {}, dir, 'other'),
+    /is no folder, or a link to one/,
+  )
+  rmSync(join(dir, 'failed'))
+  mkdirSync(join(dir, 'failed'))
+  await eventually('it is set aside', () => existsSync(join(dir, 'failed', 'x')))
   assert.equal(calls.length, 1)
 })
 

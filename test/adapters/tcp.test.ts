@@ -6,6 +6,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { createServer as createSecureServer } from 'node:tls'
 import type { InterfaceCallOptions, InterfaceHost, Listener, ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
+import { openPool } from '../../src/adapters/pool/pool.ts'
+import { RESOURCE_SCHEMAS } from '../../src/adapters/registry.ts'
 import { tcpListenOptions, tcpOptions } from '../../src/adapters/tcp/options.ts'
 import { open as openResource } from '../../src/adapters/tcp/resource.ts'
 import { listen } from '../../src/adapters/tcp/server.ts'
@@ -438,4 +440,42 @@ test('tcp: the certificate of the server must be of a known authority, for its n
   await assert.rejects(client(t, expired, { tls: { caFile: authority } }), code('UNAVAILABLE', /CERT_HAS_EXPIRED/))
   const unchecked = await client(t, expired, { tls: { verify: false } })
   assert.equal(await unchecked.call('request', ['hi'], scope()), 'hi')
+})
+
+test('tcp: through the pool, a server that is not there yet, dies in a request and comes back is served again', async (t) => {
+  const port = await freePort()
+  const pool = openPool({
+    ...{
+      name: 'peer',
+      log: recordingLog().log,
+      settings: { ...RESOURCE_SCHEMAS.pool.parse({ connectMs: 500, backoff: { firstMs: 20, maxMs: 50 } }) },
+    },
+    open: () => openResource(tcpOptions.parse({ host: '127.0.0.1', port }), { cage: 'test', name: 'peer', log: recordingLog().log }),
+  })
+  atEnd(t, () => pool.stop())
+  const ask = (text: string, ms?: number): Promise<unknown> =>
+    pool.use(scope(ms), (lease) => lease.connection.call('request', [text], lease.scope))
+  const served = (): Promise<boolean> =>
+    ask('hi').then(
+      (answer) => answer === 'got hi',
+      () => false,
+    )
+  await assert.rejects(ask('hi'), code('UNAVAILABLE', /ECONNREFUSED/))
+  const words = [
+    'socat',
+    `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr`,
+    'SYSTEM:while read -r line; do [ "$line" = hang ] || echo "got $line"; done',
+  ]
+  const first = begun(t, words)
+  await eventually('it is served', served)
+  const hanging = ask('hang')
+  first.kill('SIGKILL')
+  await assert.rejects(hanging, code('UNAVAILABLE'))
+  const second = begun(t, words)
+  await eventually('it is served again', served, 5_000)
+  second.kill('SIGSTOP')
+  await assert.rejects(ask('anybody?', 200), code('DEADLINE_EXCEEDED'))
+  second.kill('SIGKILL')
+  begun(t, words)
+  await eventually('and again', served, 5_000)
 })

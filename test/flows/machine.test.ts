@@ -29,7 +29,7 @@ const DESK = `
     await xa.execute()
   }
   export async function line(ctx, text) {
-    const { stdout } = await ctx.resources.tools.run('rev', [], { stdin: text })
+    const { stdout } = await ctx.resources.tools.run('shout', [], { stdin: text })
     return stdout
   }
   export async function ask(ctx, text) { return await ctx.resources.gate.request(text) }
@@ -55,7 +55,7 @@ before(async () => {
         resources: {
           out: { kind: 'file', dir: 'out' },
           archive: { kind: 'file', dir: 'archive' },
-          tools: { kind: 'exec', commands: { rev: { file: 'rev', callerArgs: false } } },
+          tools: { kind: 'exec', commands: { shout: { file: 'tr', args: ['a-z', 'A-Z'], callerArgs: false } } },
           gate: { kind: 'tcp', host: '127.0.0.1', port: ${port} },
         },
       })`,
@@ -101,10 +101,10 @@ test('machine: a line of a client is answered by a command, from outside and fro
     child.stdout.on('data', (data) => (output += data))
     child.stdin.end('hello\n')
     await within(`${file} ends`, once(child, 'close'))
-    assert.equal(output.trim(), 'olleh')
+    assert.equal(output.trim(), 'HELLO')
   }
   const call = await caller(t)
-  assert.equal(await call('ask', 'from inside'), 'edisni morf')
+  assert.equal(await call('ask', 'from inside'), 'FROM INSIDE')
 })
 
 test('machine: a dropped file is stored in two folders, in one transaction', async (t) => {

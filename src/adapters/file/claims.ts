@@ -9,9 +9,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { link, lstat, readdir, rename, rmdir, unlink, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { CageError } from '../../errors.ts'
 import { errnoOf } from './errors.ts'
-import { type Folder, ifThere } from './folder.ts'
+import { Folder, ifThere } from './folder.ts'
 import { OWN } from './names.ts'
 import { isAlive } from './owner.ts'
 
@@ -92,22 +93,21 @@ export class Claims {
     await this.#folder.remove(claim.parts)
   }
 
-  /** C3. Resolves with its path. */
+  /** C3. Resolves with its path. `dir` itself is no link: whoever may drop files could make one. */
   async move({ id, name, parts }: Claim, dir: string): Promise<string> {
-    let path = join(dir, name)
-    await ifThere(
+    const moved = await new Folder(dirname(dir), 0).within([basename(dir)], (target) =>
       this.#folder.within(parts, async (place) => {
-        await link(place.path(name), path).catch(async (error: unknown) => {
-          if (errnoOf(error) !== 'EEXIST') throw error
-          if ((await lstat(path)).ino === (await lstat(place.path(name))).ino) return // linked before, and not unlinked
-          path = `${path}.${id}`
-          await link(place.path(name), path)
-        })
-        await unlink(place.path(name))
+        for (const newName of [name, `${name}.${id}`]) {
+          if (!(await isLinked(place.path(name), target.path(newName)))) continue
+          await unlink(place.path(name))
+          await Promise.all([target.sync(), place.sync()])
+          return newName
+        }
+        throw new CageError('CONFLICT', `${name} is in ${dir} twice already`)
       }),
     )
     await this.#folder.remove(parts)
-    return path
+    return join(dir, moved)
   }
 
   /** C2. Resolves with the dead owners' number of files. */
@@ -164,6 +164,17 @@ export class Claims {
         return true
       }),
     )
+  }
+}
+
+/** False if there is another file of that name. It may have been linked before, and not unlinked. */
+async function isLinked(path: string, newPath: string): Promise<boolean> {
+  try {
+    await link(path, newPath)
+    return true
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
+    return (await lstat(newPath)).ino === (await lstat(path)).ino
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Drop folder: each file that is put into a folder, and has settled, is a call; then it is removed, or moved.
  *
- *   interfaces: { orders: { kind: 'file', dir: '/srv/in', pattern: '*.csv', content: 'utf8', call: 'orders.import', doneDir: '/srv/in/done' } },
- *   export async function import(ctx: Context, file: DroppedFile<string>): Promise<void> { ... }
+ *   interfaces: { orders: { kind: 'file', dir: '/srv/in', pattern: '*.csv', content: 'utf8', call: 'orders.load', doneDir: '/srv/in/done' } },
+ *   export async function load(ctx: Context, file: DroppedFile<string>): Promise<void> { ... }
  *
  * L1. A file is taken when its size, time and number have not changed for `settleMs`. Names that begin with a dot, folders and links are left alone.
  * L2. All copies of the cage look; one has the file (claims.ts). It is gone from the folder when its call has succeeded, never before.
@@ -38,6 +38,7 @@ export async function listen(options: FileListenOptions, host: InterfaceHost): P
     const { dev } = await stat(dir)
     for (const other of [failedDir, ...(doneDir === undefined ? [] : [doneDir])]) {
       await mkdir(other, { recursive: true })
+      if (!(await lstat(other)).isDirectory()) throw new CageError('INVALID_ARGUMENT', `${other} is no folder, or a link to one`)
       if ((await stat(other)).dev !== dev) throw new CageError('INVALID_ARGUMENT', `${other} is in another file system than ${dir}`)
     }
     const claims = new Claims(new Folder(dir, FILE_MODE), ownerName(host.cage, host.name))

@@ -1,7 +1,7 @@
 /**
  * Options of files. docs/adapters/file.md explains each.
  *
- *   interfaces: { orders: { kind: 'file', dir: '/srv/in', pattern: '*.csv', call: 'orders.import', doneDir: '/srv/in/done' } },
+ *   interfaces: { orders: { kind: 'file', dir: '/srv/in', pattern: '*.csv', call: 'orders.load', doneDir: '/srv/in/done' } },
  *   resources: { out: { kind: 'file', dir: '/srv/out' } },
  */
 import { z } from 'zod'

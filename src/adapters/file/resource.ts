@@ -3,7 +3,7 @@
  *
  *   resources: { out: { kind: 'file', dir: '/srv/out' } },
  *   await ctx.resources.out.write('orders/7.csv', text)
- *   await ctx.transaction ... xa.out.write('orders/7.csv', text) // seen when the transaction commits
+ *   xa.out.write('orders/7.csv', text) // in a transaction: seen when it commits
  *
  * F1. What is written is seen whole or not at all: it is renamed to its name when it is on the disk.
  * F2. Nothing outside the folder is reached, whatever the name and whatever links are in it (folder.ts).

@@ -70,8 +70,8 @@ export class Session {
           if ((await this.#more()) === 'too late') break
           continue
         }
-        this.#begunAt = undefined
         const answer = await this.#answer(message)
+        this.#begunAt = undefined
         if (answer === undefined || !(await this.#send(answer))) break
       }
     } catch (error) {
