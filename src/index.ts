@@ -24,6 +24,7 @@ export type {
 export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { JmsMessage, JmsResource, JmsSend, SendOptions as JmsSendOptions } from './adapters/jms/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,
