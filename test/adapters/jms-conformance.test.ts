@@ -48,10 +48,12 @@ async function world(owner: Owner): Promise<World> {
     options: { ...where(entrance), destination, handler: TARGET, errorReplies: true },
     async ask(text): Promise<Seen> {
       const limitMs = text === 'late' ? IMPATIENT_MS : PATIENT_MS
-      const unreachable = eventually('nobody listens', () => entrance.connections === 0, limitMs).then(() => {
+      let over = false
+      const unreachable = eventually('nobody listens', () => over || entrance.connections === 0, limitMs + 1_000).then(() => {
         throw new Error('nobody listens')
       })
-      const { headers, body } = await Promise.race([outside.message(leave(text, limitMs)), unreachable])
+      const answer = outside.message(leave(text, limitMs), limitMs).finally(() => (over = true))
+      const { headers, body } = await Promise.race([answer, unreachable])
       const failure = headers.menagerie_error
       return failure === undefined ? { answer: body } : { failure, text: JSON.stringify(headers) + body }
     },

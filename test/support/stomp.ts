@@ -11,10 +11,12 @@ export interface StompFrame {
   body: string
 }
 
-/** A frame as text; headers without escapes. */
+/** A frame as text; the values of headers have no escapes. */
 export function stompFrame(command: string, headers: Record<string, string | number> = {}, body = ''): string {
   return `${[command, ...Object.entries(headers).map(([name, value]) => `${name}:${value}`)].join('\n')}\n\n${body}\0`
 }
+
+const UNESCAPED: Readonly<Record<string, string>> = { '\\c': ':', '\\n': '\n', '\\r': '\r', '\\\\': '\\' }
 
 /** Calls `onFrame` for each frame that comes. Bodies without NUL only. */
 function readFrames(socket: Socket, onFrame: (frame: StompFrame) => void): void {
@@ -26,7 +28,12 @@ function readFrames(socket: Socket, onFrame: (frame: StompFrame) => void): void 
     for (const text of texts) {
       const [head = '', ...body] = text.replace(/^\n+/, '').split('\n\n')
       const [command = '', ...lines] = head.split('\n')
-      const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
+      const headers = Object.fromEntries(
+        lines.map((line) => {
+          const value = line.slice(line.indexOf(':') + 1)
+          return [line.slice(0, line.indexOf(':')), value.replace(/\\./g, (pair) => UNESCAPED[pair] ?? pair)]
+        }),
+      )
       onFrame({ command, headers, body: body.join('\n\n') })
     }
   })
@@ -37,7 +44,7 @@ export interface PlainStomp {
   /** The same, and waits for the receipt. */
   confirm(command: string, headers: Record<string, string | number>, body?: string): Promise<void>
   /** The next MESSAGE that satisfies, and that nobody has taken yet. */
-  message(what?: (frame: StompFrame) => boolean): Promise<StompFrame>
+  message(fits?: (frame: StompFrame) => boolean, limitMs?: number): Promise<StompFrame>
   /** Resolves when the connection is closed. */
   readonly closed: Promise<void>
   close(): void
@@ -52,13 +59,15 @@ export async function plainStomp(owner: Owner, port: number, login: Record<strin
   const closed = once(socket, 'close').then(() => {})
   const frames: StompFrame[] = []
   readFrames(socket, (frame) => frames.push(frame))
-  const take = async (what: string, fits: (frame: StompFrame) => boolean): Promise<StompFrame> =>
-    await eventually(what, () => {
+  const take = async (what: string, fits: (frame: StompFrame) => boolean, limitMs?: number): Promise<StompFrame> => {
+    const look = (): StompFrame | undefined => {
       const index = frames.findIndex(fits)
       const error = frames.find(({ command }) => command === 'ERROR')
       if (index < 0 && error) throw new Error(`the broker says ${error.headers.message}`)
       return index < 0 ? undefined : frames.splice(index, 1)[0]
-    })
+    }
+    return await eventually(what, look, limitMs)
+  }
   let receipts = 0
   const send: PlainStomp['send'] = (command, headers, body = '') => void socket.write(stompFrame(command, headers, body))
   send('CONNECT', { 'accept-version': '1.2', host: '/', login: 'app', passcode: 'secret', ...login })
@@ -68,9 +77,10 @@ export async function plainStomp(owner: Owner, port: number, login: Record<strin
     async confirm(command, headers, body) {
       const receipt = `plain-${++receipts}`
       send(command, { ...headers, receipt }, body)
-      await take(`${command} is confirmed`, (frame) => frame.headers['receipt-id'] === receipt)
+      await take(`${command} is confirmed`, (frame) => frame.command === 'RECEIPT' && frame.headers['receipt-id'] === receipt)
     },
-    message: async (fits = () => true) => await take('a message comes', (frame) => frame.command === 'MESSAGE' && fits(frame)),
+    message: async (fits = () => true, limitMs) =>
+      await take('a message comes', (frame) => frame.command === 'MESSAGE' && fits(frame), limitMs),
     closed,
     close: () => void socket.destroy(),
   }

@@ -21,7 +21,7 @@ import { fromErrorFrame, lost } from './errors.ts'
 export interface Frame {
   readonly command: string
   readonly headers: Readonly<Headers>
-  /** Empty if it is longer than the limit. */
+  /** As far as it is not longer than the limit. */
   readonly body: Buffer
   readonly truncated: boolean
 }
@@ -153,9 +153,8 @@ function collect(
   let bytes = 0
   frame.on('error', end) // G1
   frame.on('data', (chunk: Buffer) => {
+    if (bytes < maxBytes) chunks.push(chunk.subarray(0, maxBytes - bytes)) // the rest is read all the same
     bytes += chunk.length
-    if (bytes <= maxBytes) chunks.push(chunk)
-    else chunks.length = 0 // it is read to its end all the same
   })
   frame.on('end', () => {
     deliver({ command: frame.command, headers: decoded(frame.headers), body: Buffer.concat(chunks), truncated: bytes > maxBytes })

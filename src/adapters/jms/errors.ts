@@ -3,7 +3,7 @@
  * E1. ERROR frames have no codes: what is known of the texts of ActiveMQ and RabbitMQ decides. A text that nobody knows is INTERNAL.
  * E2. Passwords and bodies are never told. An error that a broker has told is worth one line of its text.
  */
-import { CageError, type Code, type ErrorOptions } from '../../errors.ts'
+import { CageError, type Code } from '../../errors.ts'
 
 const LONGEST_TEXT = 200
 
@@ -29,14 +29,14 @@ const KNOWN: readonly Known[] = [
   { pattern: /shut ?down|stopp(ed|ing)|server cancelled|disposed|connection[_ ]forced/i, code: 'UNAVAILABLE' },
 ]
 
-/** An ERROR frame: its `message` header, and its body. */
+/** An ERROR frame: its `message` header, and the first line of its body, as a stack trace may follow. */
 export function fromErrorFrame(frame: { headers: Readonly<Record<string, string>>; body: Buffer }, who: string): CageError {
-  const { message = '' } = frame.headers
-  const body = frame.body.toString()
-  const known = KNOWN.find(({ pattern }) => pattern.test(message)) ?? KNOWN.find(({ pattern }) => pattern.test(body))
-  const options: ErrorOptions = {}
-  if (known?.retryable !== undefined) options.retryable = known.retryable
-  return new CageError(known?.code ?? 'INTERNAL', `${who}: ${told(message || body)}`, options)
+  const lines = [frame.headers.message ?? '', frame.body.toString()].map((text) => text.trim().split(/[\r\n]/, 1)[0] ?? '')
+  for (const { pattern, code, retryable } of KNOWN) {
+    const line = lines.find((text) => pattern.test(text))
+    if (line !== undefined) return new CageError(code, `${who}: ${told(line)}`, retryable === undefined ? {} : { retryable })
+  }
+  return new CageError('INTERNAL', `${who}: ${told(lines.find((text) => text !== '') ?? '')}`)
 }
 
 /** A connection that could not be had, or was lost. */
@@ -46,10 +46,9 @@ export function lost(error: unknown, who: string): CageError {
 }
 
 /** E2. */
-function told(text: string): string {
-  const line = text.split(/[\r\n]/, 1)[0]?.trim() ?? ''
+function told(line: string): string {
   if (line === '') return 'the broker sent an ERROR frame that says nothing'
-  return `the broker refused: ${line.length > LONGEST_TEXT ? `${line.slice(0, LONGEST_TEXT)}...` : line}`
+  return `the broker refuses: ${line.length > LONGEST_TEXT ? `${line.slice(0, LONGEST_TEXT)}...` : line}`
 }
 
 /** What Node and stompit say. */
