@@ -53,9 +53,9 @@ export function jmsInterface(owner: Owner, name: string, answer: (call: JmsCall)
 }
 
 /** A connection of a resource. */
-export async function jmsConnection(owner: Owner, options: object): Promise<ResourceConnection> {
+export async function jmsConnection(owner: Owner, options: object, connectMs: number = 10_000): Promise<ResourceConnection> {
   const resource = await open(jmsOptions.parse(options), { cage: 'shop', name: 'broker', log: recordingLog().log })
-  const connection = await resource.connect(within(10_000))
+  const connection = await resource.connect(within(connectMs))
   atEnd(owner, () => connection.close())
   return connection
 }

@@ -5,7 +5,8 @@
  * G2. Commands, receipts and subscriptions are looked up in plain objects, where `constructor` is found. Our own maps take their place.
  * G3. A header called hasOwnProperty breaks its parser, which then throws out of a socket's event. Headers are kept where none can, and what
  *     the parser throws ends the client.
- * G4. A text that two packets split is decoded half by half. Lines are read as Latin-1, which is lossless, and decoded whole.
+ * G4. A text or a line's end that two packets split is read half by half. Lines are read as Latin-1, which is lossless, and decoded whole, and
+ *     a carriage return waits for what follows it.
  * G5. Lines and headers end at 1,024 bytes and 64 pieces, which JMS properties exceed: the limits are ours.
  * G6. It trusts the broker's heart-beats: they are bounded, and a late one has some grace.
  *
@@ -51,12 +52,19 @@ const MAX_LINE_BYTES = 65_536
 const MAX_HEADERS = 1_000
 const MAX_ERROR_BYTES = 4_096
 const LONGEST_BEAT_MS = 600_000
+const CR = 13
 
 type Handler = (this: unknown, frame: Readable & { command: string; headers: Record<string, string | number> }, done: () => void) => void
 
 /** What stompit's client has, and its types do not tell. */
 interface Internals {
-  _incoming: { _lineStringEncoding: string; _headers: object; _continueTransform(): void; destroy(error: Error): void }
+  _incoming: {
+    _lineStringEncoding: string
+    _headers: object
+    _transform(chunk: Buffer, encoding: string, done: () => void): void
+    _continueTransform(): void
+    destroy(error: Error): void
+  }
   setCommandHandlers(handlers: Record<string, Handler>): void
   destroy(error?: Error): void
   sendFrame(command: string, headers: Headers): Writable
@@ -133,6 +141,14 @@ function guardParser({ _incoming: incoming }: Internals): void {
     } catch (error) {
       incoming.destroy(new Error('a frame that cannot be read', { cause: error }))
     }
+  }
+  const transform = incoming._transform
+  let held: Buffer = Buffer.alloc(0)
+  incoming._transform = function (chunk, encoding, done) {
+    const whole = held.length > 0 ? Buffer.concat([held, chunk]) : chunk
+    const end = whole.at(-1) === CR ? whole.length - 1 : whole.length
+    held = whole.subarray(end)
+    transform.call(this, whole.subarray(0, end), encoding, done)
   }
   let headers = {}
   Object.defineProperty(incoming, '_headers', {
