@@ -1,17 +1,21 @@
 /** JMS over TLS: who is trusted. The broker behind it is a plain one: docs/adapters/jms.md. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { type TestContext, test } from 'node:test'
+import { before, type TestContext, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { CageError } from '../../src/errors.ts'
 import { type CertificateFiles, certificates } from '../support/certificates.ts'
 import { jmsConnection } from '../support/jms-bench.ts'
+import { suite } from '../support/owner.ts'
 import { CONNECTED, type FakeBroker, fakeBroker } from '../support/stomp.ts'
 
-const LOCAL = [
-  { type: 7, ip: '127.0.0.1' },
-  { type: 2, value: 'localhost' },
-]
+let good: CertificateFiles
+let old: CertificateFiles
+
+before(async () => {
+  const names = [{ type: 7, ip: '127.0.0.1' }]
+  ;[good, old] = await Promise.all([certificates(suite, names), certificates(suite, names, 'test', new Date(Date.now() - 86_400_000))])
+})
 
 async function secure(t: TestContext, { cert, key, ca }: CertificateFiles, more: object = {}): Promise<FakeBroker> {
   return await fakeBroker(t, { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca), ...more })
@@ -32,35 +36,27 @@ const distrusted = (error: unknown): boolean => {
 }
 
 test('jms: a broker whose certificate an authority of ours has signed is trusted', async (t) => {
-  const files = await certificates(t, LOCAL)
-  const broker = await secure(t, files)
-  const socket = await connects(t, broker, { url: `stomp+ssl://127.0.0.1:${broker.port}`, tls: { caFile: files.ca } })
+  const broker = await secure(t, good)
+  const socket = await connects(t, broker, { url: `stomp+ssl://127.0.0.1:${broker.port}`, tls: { caFile: good.ca } })
   assert.equal(socket.encrypted, true)
-  await connects(t, broker, { host: 'localhost', tls: { caFile: files.ca } })
 })
 
 test('jms: an unknown authority, another name and an old certificate are not trusted, unless it is asked for', async (t) => {
-  const [good, other, old] = await Promise.all([
-    certificates(t, LOCAL),
-    certificates(t, [{ type: 2, value: 'elsewhere.example' }]),
-    certificates(t, LOCAL, 'test', new Date(Date.now() - 86_400_000)),
-  ])
-  for (const [files, caFile] of [
-    [good, other.ca],
-    [good, undefined],
-    [other, other.ca],
-    [old, old.ca],
+  for (const [files, host, caFile] of [
+    [good, '127.0.0.1', old.ca],
+    [good, '127.0.0.1', undefined],
+    [good, 'localhost', good.ca],
+    [old, '127.0.0.1', old.ca],
   ] as const) {
     const broker = await secure(t, files)
-    await assert.rejects(jmsConnection(t, { host: '127.0.0.1', port: broker.port, tls: { caFile } }), distrusted)
+    await assert.rejects(jmsConnection(t, { host, port: broker.port, tls: { caFile } }), distrusted)
     await connects(t, broker, { tls: { verify: false } })
   }
 })
 
 test('jms: a certificate of ours is shown to a broker that demands one', async (t) => {
-  const files = await certificates(t, LOCAL)
-  const broker = await secure(t, files, { requestCert: true, rejectUnauthorized: true })
-  const socket = await connects(t, broker, { tls: { caFile: files.ca, certFile: files.cert, keyFile: files.key } })
+  const broker = await secure(t, good, { requestCert: true, rejectUnauthorized: true })
+  const socket = await connects(t, broker, { tls: { caFile: good.ca, certFile: good.cert, keyFile: good.key } })
   assert.equal(socket.authorized, true)
 })
 

@@ -2,7 +2,7 @@
  * A connection to a broker as a resource: `send`, `batch` and `request`, alone or in a transaction.
  * C1. A send resolves when the broker has confirmed it: a persistent message outlives the broker then.
  * C2. A transaction is one at the broker (BEGIN, COMMIT, ABORT), and participates in one phase. If the confirmation of its commit is lost,
- *     nobody can tell what has become of it: STOMP has no way to ask.
+ *     nobody can tell what has become of it: STOMP has no way to ask. Where sends are confirmed with the commit only, they wait for it here.
  * C3. A request lives no longer than its caller waits: it expires at the deadline, and is taken back when the caller goes away, if nobody has
  *     taken it yet and the broker knows selectors.
  *
@@ -18,6 +18,7 @@ import { endOf, whenEnded } from '../../scope.ts'
 import type { Branch, ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
 import type { JmsMessage } from './api.ts'
 import type { Frame } from './client.ts'
+import type { Headers } from './dialect.ts'
 import { ERROR_PROPERTY, type Outgoing, toMessage, toSend } from './message.ts'
 import type { JmsOptions } from './options.ts'
 import type { Session } from './session.ts'
@@ -37,6 +38,8 @@ export class JmsConnection implements ResourceConnection {
   readonly #replies = new Map<string, (reply: Frame) => void>()
   #replyTo: Promise<string> | undefined
   #transaction: string | undefined
+  /** C2. */
+  #deferred: Outgoing[] = []
   #requests = 0
 
   constructor(session: Session, options: JmsOptions, name: string) {
@@ -79,8 +82,9 @@ export class JmsConnection implements ResourceConnection {
 
   /** STOMP has no question that asks for nothing else. */
   async check(scope: Scope): Promise<void> {
-    await this.#begin(`${this.#id}.check`, scope)
-    await this.#end('ABORT', scope)
+    const transaction = `${this.#id}.check`
+    await this.#session.confirm('BEGIN', { transaction }, scope)
+    await this.#session.confirm('ABORT', { transaction }, scope)
   }
 
   async close(): Promise<void> {
@@ -92,8 +96,10 @@ export class JmsConnection implements ResourceConnection {
   }
 
   /** C1. */
-  async #send({ headers, body }: Outgoing, scope: Scope): Promise<void> {
+  async #send(message: Outgoing, scope: Scope): Promise<void> {
     const transaction = this.#transaction
+    if (transaction !== undefined && this.#session.dialect.confirmsAtCommit) return void this.#deferred.push(message)
+    const { headers, body } = message
     await this.#session.confirm('SEND', transaction === undefined ? headers : { ...headers, transaction }, scope, body)
   }
 
@@ -201,22 +207,33 @@ export class JmsConnection implements ResourceConnection {
 
   async #begin(id: string, scope: Scope): Promise<void> {
     if (this.#transaction !== undefined) throw new CageError('INTERNAL', `${this.#name}: a transaction has been begun before`)
-    await this.#session.confirm('BEGIN', { transaction: id }, scope)
+    if (!this.#session.dialect.confirmsAtCommit) await this.#session.confirm('BEGIN', { transaction: id }, scope)
     this.#transaction = id
   }
 
   /** Ends the transaction, whatever comes of it: a session that does not confirm is lost, and its transaction with it. */
   async #end(command: 'COMMIT' | 'ABORT', scope: Scope): Promise<void> {
     const transaction = this.#transaction
+    const deferred = this.#deferred
     this.#transaction = undefined
+    this.#deferred = []
     if (transaction === undefined) throw new CageError('INTERNAL', `${this.#name}: no transaction has been begun`)
+    const session = this.#session
     try {
-      await this.#session.confirm(command, { transaction }, scope)
+      if (!session.dialect.confirmsAtCommit) await session.confirm(command, { transaction }, scope)
+      else if (command === 'COMMIT')
+        await Promise.all(whole(transaction, deferred).map(({ verb, headers, body }) => session.confirm(verb, headers, scope, body)))
     } catch (error) {
-      this.#session.destroy() // a scope that had ended before: nothing is left open
+      session.destroy() // a scope that had ended before: nothing is left open
       throw error
     }
   }
+}
+
+/** All of a transaction, in one go. */
+function whole(transaction: string, messages: readonly Outgoing[]): { verb: string; headers: Headers; body?: Buffer }[] {
+  const sends = messages.map(({ headers, body }) => ({ verb: 'SEND', headers: { ...headers, transaction }, body }))
+  return [{ verb: 'BEGIN', headers: { transaction } }, ...sends, { verb: 'COMMIT', headers: { transaction } }]
 }
 
 /** An answer; one that tells a failure, as an interface of ours does with `errorReplies`, is that failure. */

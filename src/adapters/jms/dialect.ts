@@ -18,6 +18,8 @@ export interface Dialect {
   kind(body: 'text' | 'bytes', hasNul: boolean): Headers
   /** Whether a temporary queue is subscribed to, or is there by itself for whoever names it in `reply-to`. */
   readonly subscribesToReplies: boolean
+  /** What is sent in a transaction is confirmed with its commit, and not before. */
+  readonly confirmsAtCommit: boolean
   /** A subscription can choose by a selector. */
   readonly selects: boolean
   /** A nack comes back at once: it is held back so long, ms. */
@@ -31,6 +33,7 @@ const ACTIVEMQ: Dialect = {
   durable: (name) => ({ 'activemq.subscriptionName': name }),
   kind: (body, hasNul): Headers => (body === 'text' && hasNul ? { 'amq-msg-type': 'text' } : {}),
   subscribesToReplies: true,
+  confirmsAtCommit: false,
   selects: true,
   nackDelayMs: 0, // its redelivery policy, or the dead letter queue
 }
@@ -42,6 +45,7 @@ const RABBITMQ: Dialect = {
   durable: (name) => ({ durable: 'true', 'auto-delete': 'false', id: name }),
   kind: (body) => ({ 'content-type': body === 'text' ? 'text/plain;charset=utf-8' : 'application/octet-stream' }),
   subscribesToReplies: false,
+  confirmsAtCommit: true, // even after the commit itself
   selects: false,
   nackDelayMs: 1_000,
 }

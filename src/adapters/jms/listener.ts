@@ -44,10 +44,8 @@ export async function listen(options: JmsListenOptions, host: InterfaceHost): Pr
     let failures = 0
     try {
       for (;;) {
-        const ending = await current.done.catch((error: unknown) => {
-          if (!signal.aborted) throw error
-        })
-        if (signal.aborted || ending === 'stopped') return
+        await current.done
+        if (signal.aborted) return
         failures = current.acknowledged > 0 ? 1 : failures + 1
         const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2)
         host.log.debug({ delayMs }, 'messages that were left are asked for again after a pause')
@@ -56,6 +54,8 @@ export async function listen(options: JmsListenOptions, host: InterfaceHost): Pr
         current = await consume()
         if (signal.aborted) current.stop() // it was told to meanwhile
       }
+    } catch (error) {
+      if (!signal.aborted) throw error
     } finally {
       await replies.close()
     }

@@ -37,12 +37,19 @@ export class Replies {
     await session?.close()
   }
 
+  /** One session for all who answer. */
   async #connected(scope: Scope): Promise<Session> {
-    const known = await this.#session?.catch(() => undefined) // it is tried anew
-    if (known && !known.broken) return known
-    const opening = Session.open(this.#broker, scope)
-    opening.catch(() => {}) // told below
-    this.#session = opening
-    return await opening
+    for (;;) {
+      this.#session ??= Session.open(this.#broker, scope)
+      const opening = this.#session
+      try {
+        const session = await opening
+        if (!session.broken) return session
+      } catch (error) {
+        if (this.#session === opening) this.#session = undefined
+        throw error
+      }
+      if (this.#session === opening) this.#session = undefined
+    }
   }
 }

@@ -69,6 +69,7 @@ export class Session {
     const session = new Session(socket, broker)
     const connected = new Promise<void>((resolve, reject) => {
       session.#connected = { resolve, reject }
+      if (session.#ended) reject(session.#ended) // before there was somebody to tell
     })
     const off = whenEnded(scope, name, (why) => session.destroy(silent(why, name)))
     try {
