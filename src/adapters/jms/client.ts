@@ -1,6 +1,6 @@
 /**
  * stompit's client, guarded: whatever a broker sends ends the client at worst, never the process.
- * stompit 1.0.0 (pinned) reads and writes frames, and beats. What it does besides that is done here and in session.ts, for its sake:
+ * stompit 1.0.0 (pinned) connects, reads frames, and beats. What it does besides that is done here and in session.ts, for its sake:
  * G1. Its handler of ERROR frames destroys the frame instead of the client, which nobody listens to. Ours takes its place.
  * G2. Commands, receipts and subscriptions are looked up in plain objects, where `constructor` is found. Our own maps take their place.
  * G3. A header called hasOwnProperty breaks its parser, which then throws out of a socket's event. Headers are kept where none can, and what
@@ -9,23 +9,15 @@
  *     a carriage return waits for what follows it.
  * G5. Lines and headers end at 1,024 bytes and 64 pieces, which JMS properties exceed: the limits are ours.
  * G6. It trusts the broker's heart-beats: they are bounded, and a late one has some grace.
+ * G7. It writes a frame in three packets, each after the one before. After CONNECT, frames are written here, each as a whole.
  *
  * STOMP 1.2: stomp.github.io/stomp-specification-1.2.html
  */
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import stompit from 'stompit'
 import { CageError } from '../../errors.ts'
-import type { Headers } from './dialect.ts'
 import { fromErrorFrame, lost } from './errors.ts'
-
-/** A frame from the broker. */
-export interface Frame {
-  readonly command: string
-  readonly headers: Readonly<Headers>
-  /** As far as it is not longer than the limit. */
-  readonly body: Buffer
-  readonly truncated: boolean
-}
+import { encodeFrame, type Frame, type Headers } from './frame.ts'
 
 /** What is told of a client. */
 export interface ClientEvents {
@@ -67,7 +59,6 @@ interface Internals {
   }
   setCommandHandlers(handlers: Record<string, Handler>): void
   destroy(error?: Error): void
-  sendFrame(command: string, headers: Headers): Writable
   on(event: string, listener: (error: Error) => void): void
 }
 
@@ -125,7 +116,7 @@ export function openClient(transport: Duplex, login: Headers, options: ClientOpt
   ;(client as unknown as stompit.Client).connect({ 'accept-version': '1.2', ...login })
   return {
     write(command, headers, body) {
-      if (!ended) client.sendFrame(command, { ...headers }).end(body)
+      if (!ended) transport.write(encodeFrame(command, headers, body)) // G7
     },
     destroy: end,
   }

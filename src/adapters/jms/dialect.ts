@@ -3,7 +3,7 @@
  * ActiveMQ: activemq.apache.org/components/classic/documentation/stomp; RabbitMQ: rabbitmq.com/docs/stomp.
  */
 
-export type Headers = Record<string, string>
+import type { Headers } from './frame.ts'
 
 /** What is known of a broker. */
 export interface Dialect {

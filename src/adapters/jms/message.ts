@@ -7,8 +7,8 @@ import { CageError } from '../../errors.ts'
 import { toJson } from '../../json.ts'
 import { didYouMean } from '../../names.ts'
 import type { JmsMessage, SendOptions } from './api.ts'
-import type { Frame } from './client.ts'
-import type { Dialect, Headers } from './dialect.ts'
+import type { Dialect } from './dialect.ts'
+import type { Frame, Headers } from './frame.ts'
 
 /** What is written as SEND. */
 export interface Outgoing {

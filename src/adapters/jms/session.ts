@@ -15,9 +15,10 @@ import { connect as connectTls } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import { endOf, whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
-import { type Client, type Frame, openClient } from './client.ts'
-import { type Dialect, dialectOf, type Headers } from './dialect.ts'
+import { type Client, openClient } from './client.ts'
+import { type Dialect, dialectOf } from './dialect.ts'
 import { fromErrorFrame, lost } from './errors.ts'
+import type { Frame, Headers } from './frame.ts'
 import type { JmsServer } from './options.ts'
 
 /** So long has a broker to say goodbye, ms. */
@@ -207,7 +208,7 @@ async function reach({ options, name }: Broker, scope: Scope): Promise<Socket> {
   const { host, port } = options
   const tls = tlsOptions(options, name)
   const socket = tls ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }), ...tls }) : connectPlain({ host, port })
-  socket.setNoDelay(true) // stompit writes a frame in three parts
+  socket.setNoDelay(true)
   socket.setKeepAlive(true, 10_000)
   const late = new AbortController()
   const off = whenEnded(scope, name, (why) => late.abort(silent(why, name)))
