@@ -43,6 +43,7 @@ export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts
 export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { JmsMessage, JmsResource, JmsSend, SendOptions as JmsSendOptions } from './adapters/jms/api.ts'
 export type { MysqlResource, MysqlRow, MysqlSession, TransactionOptions as MysqlTransactionOptions } from './adapters/mysql/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {

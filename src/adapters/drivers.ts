@@ -13,6 +13,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['xmlrpc', { ...listening(() => import('./xmlrpc/server.ts')), ...opening(() => import('./xmlrpc/resource.ts')) }],
   ['mysql', opening(() => import('./mysql/resource.ts'))],
   ['redis', { ...listening(() => import('./redis/listener.ts')), ...opening(() => import('./redis/resource.ts')) }],
+  ['jms', { ...listening(() => import('./jms/listener.ts')), ...opening(() => import('./jms/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

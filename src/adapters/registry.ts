@@ -6,6 +6,7 @@ import { execOptions } from './exec/options.ts'
 import { fileListenOptions, fileOptions } from './file/options.ts'
 import { httpClientOptions } from './http/client-options.ts'
 import { httpOptions } from './http/options.ts'
+import { jmsListenOptions, jmsOptions } from './jms/options.ts'
 import { mysqlOptions } from './mysql/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
@@ -28,6 +29,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   xmlrpc: { options: xmlrpcListenOptions, resourceOptions: xmlrpcOptions },
   mysql: { resourceOptions: mysqlOptions },
   redis: { options: redisListenOptions, resourceOptions: redisOptions },
+  jms: { options: jmsListenOptions, resourceOptions: jmsOptions },
   void: { resourceOptions: voidOptions },
 }
 
