@@ -3,6 +3,7 @@ import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
+import { mongoListenOptions, mongoOptions } from './mongodb/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
@@ -12,6 +13,7 @@ import { voidOptions } from './void/options.ts'
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
+  mongodb: { options: mongoListenOptions, resourceOptions: mongoOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   void: { resourceOptions: voidOptions },
 }
