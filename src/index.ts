@@ -24,6 +24,18 @@ export type {
 export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type {
+  AggregateOptions,
+  BulkResult,
+  DecimalValue,
+  FindOptions,
+  MongoDocument,
+  MongoResource,
+  MongoSession,
+  ObjectIdValue,
+  TransactionOptions as MongoTransactionOptions,
+  UpdateResult,
+} from './adapters/mongodb/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,

@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { type Db, MongoClient } from 'mongodb'
 import { findMongoRunner } from '../../scripts/mongodb.js'
 import { freePort } from './node.ts'
@@ -75,8 +74,8 @@ export async function startMongo(owner: Owner): Promise<MongoServer> {
     child.once('exit', () => process.off('exit', kill))
     const said: string[] = []
     const ready = new Promise<void>((resolve, reject) => {
-      createInterface({ input: child.stderr }).on('line', (line) => said.push(line))
-      createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('ready') && resolve())
+      child.stderr?.on('data', (data) => said.push(String(data)))
+      child.stdout?.once('data', () => resolve()) // it says nothing else
       child.once('exit', () => reject(new Error(`the engine has ended: ${said.slice(-5).join('\n')}`)))
     })
     await within('the engine is ready', ready)

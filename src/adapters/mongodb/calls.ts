@@ -170,8 +170,7 @@ const METHODS: Readonly<Record<string, Method>> = {
   },
   command: {
     takes: ['command'],
-    send: ({ command, options: { comment, maxTimeMS, session } }, { db }) =>
-      db.command({ comment, maxTimeMS, ...command, ...first(command) }, { session }),
+    send: ({ command, options: { comment, maxTimeMS, session } }, { db }) => db.command({ ...command, comment, maxTimeMS }, { session }),
   },
 }
 
@@ -215,12 +214,6 @@ export function optionsOf(method: string, given: unknown, known: readonly string
   return options
 }
 
-/** Of a command the first key is its name. */
-function first(command: Document): Document {
-  const [name = ''] = Object.keys(command)
-  return { [name]: command[name] }
-}
-
 function command(given: Document): Document {
   const [name] = Object.keys(given)
   if (name === undefined) throw new CageError('INVALID_ARGUMENT', 'the command is empty')
@@ -241,10 +234,19 @@ function text(value: unknown, what: string): string {
 
 function object(value: unknown, what: string): Document {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    const made = toBson(value, what)
+    const made = bson(value, what)
     if (typeof made === 'object' && made !== null && Object.getPrototypeOf(made) === Object.prototype) return made
   }
   throw new CageError('INVALID_ARGUMENT', `${what} is no object`)
+}
+
+function bson(value: object, what: string): unknown {
+  try {
+    return toBson(value, what)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new CageError('INVALID_ARGUMENT', `${what} is nested too deep, or in itself`) // the stack is the limit
+  }
 }
 
 function list(value: unknown, what: string): Document[] {

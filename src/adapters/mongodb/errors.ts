@@ -29,7 +29,8 @@ export function losesConnection(error: unknown): boolean {
   return error instanceof MongoNetworkError || error instanceof MongoServerSelectionError || (isMongo(error) && CLOSED.test(error.name))
 }
 
-const CLOSED = /^Mongo(TopologyClosed|ClientClosed|NotConnected|PoolClosed|PoolCleared|ServerClosed)\w*Error$/
+/** ... or what came over it was no answer. */
+const CLOSED = /^Mongo(Parse|TopologyClosed|ClientClosed|NotConnected|PoolClosed|PoolCleared|ServerClosed)\w*Error$/
 
 /** The error of a call, or of a connection that could not be had. */
 export function fromMongo(error: unknown, resource: string): CageError {
@@ -39,7 +40,8 @@ export function fromMongo(error: unknown, resource: string): CageError {
   if (error instanceof MongoOperationTimeoutError) return new CageError('DEADLINE_EXCEEDED', `${resource}: the deadline has passed`)
   if (losesConnection(error)) return new CageError('UNAVAILABLE', `${resource}: ${lostBecause(error)}`, { cause: error })
   if (error instanceof MongoInvalidArgumentError || BSON.BSONError.isBSONError(error)) return invalid(error as Error, resource)
-  if (isMongo(error) && /^Mongo(API|Parse|Compatibility|Transaction)Error$/.test(error.name)) return invalid(error, resource)
+  if (isMongo(error) && /^Mongo(API|Compatibility|Transaction)Error$/.test(error.name)) return invalid(error, resource)
+  if (isOutOfRange(error)) return new CageError('PAYLOAD_TOO_LARGE', `${resource}: a document is larger than MongoDB takes`)
   const isOfSystem = error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' // a name that is not known, a file
   return isOfSystem ? new CageError('UNAVAILABLE', `${resource}: ${lostBecause(error)}`, { cause: error }) : toCageError(error)
 }
@@ -154,7 +156,7 @@ function lostBecause(error: unknown): string {
     if (typeof code === 'string') codes.push(code)
     at = cause ?? firstError(reason) ?? (at instanceof AggregateError ? at.errors[0] : undefined)
   }
-  const untrusted = codes.find((code) => code.startsWith('ERR_TLS') || /CERT|SIGNATURE/.test(code))
+  const untrusted = codes.find((code) => code.startsWith('ERR_TLS') || /^(?!.*ALERT).*(CERT|SIGNATURE)/.test(code)) // an alert is the server's
   if (untrusted !== undefined) return `the server's certificate is not trusted (${untrusted})`
   const code = codes.find((known) => known.startsWith('E'))
   return code === undefined ? 'the connection was lost' : `the connection was lost (${code})`
@@ -164,6 +166,11 @@ function lostBecause(error: unknown): string {
 function firstError(reason: unknown): unknown {
   const { servers } = (reason ?? {}) as { servers?: ReadonlyMap<string, { error?: unknown }> }
   return servers instanceof Map ? [...servers.values()].find(({ error }) => error)?.error : undefined
+}
+
+/** The driver's buffer is as large as a document may be. */
+function isOutOfRange(error: unknown): boolean {
+  return error instanceof RangeError && (error as NodeJS.ErrnoException).code === 'ERR_OUT_OF_RANGE'
 }
 
 function isMongo(error: unknown): error is MongoError {

@@ -78,6 +78,7 @@ export function fromBson(value: unknown): unknown {
     return value
   }
   if (value instanceof BSON.ObjectId) return { $oid: value.toHexString() }
+  if (value instanceof BSON.Binary && value.sub_type === BSON.Binary.SUBTYPE_DEFAULT) return Buffer.from(value.value())
   if ('_bsontype' in value && typeof value._bsontype === 'string') return EJSON.serialize(value, { relaxed: false })
   if (value instanceof Date || value instanceof Uint8Array) return value
   const document = value as Record<string, unknown>
