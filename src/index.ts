@@ -36,6 +36,14 @@ export type {
   TransactionOptions as MongoTransactionOptions,
   UpdateResult,
 } from './adapters/mongodb/api.ts'
+export type {
+  Binds,
+  OracleResource,
+  OracleRow,
+  OracleSession,
+  OracleTransactionOptions,
+  OutBind,
+} from './adapters/oracle/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,

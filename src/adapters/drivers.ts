@@ -6,6 +6,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', listening(() => import('./http/server.ts'))],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['mongodb', { ...listening(() => import('./mongodb/listener.ts')), ...opening(() => import('./mongodb/resource.ts')) }],
+  ['oracle', opening(() => import('./oracle/resource.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])

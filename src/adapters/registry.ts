@@ -4,6 +4,7 @@ import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
 import { httpOptions } from './http/options.ts'
 import { mongoListenOptions, mongoOptions } from './mongodb/options.ts'
+import { oracleOptions } from './oracle/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
@@ -14,6 +15,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
   mongodb: { options: mongoListenOptions, resourceOptions: mongoOptions },
+  oracle: { resourceOptions: oracleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   void: { resourceOptions: voidOptions },
 }
