@@ -38,7 +38,7 @@ const server = createServer((socket) => {
       if (rest.length < length) break
       const message = rest.subarray(0, length)
       rest = rest.subarray(length)
-      if (!/^(hello|ismaster)$/i.test(commandOf(message))) working.add(socket)
+      if (!message.includes('helloOk')) working.add(socket) // which greetings and heartbeats say
       last = last.then(() => answer(socket, message)).catch(() => socket.destroy())
     }
   })
@@ -53,12 +53,6 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
 }
 
 process.on('message', () => process.send(working.size))
-
-/** The first key of the first document of an OP_MSG is the command's name. */
-function commandOf(message) {
-  if (message.readInt32LE(12) !== OP_MSG) return 'hello'
-  return message.toString('latin1', 26, message.indexOf(0, 26))
-}
 
 async function answer(socket, message) {
   const { response, requestId, legacy, moreToCome } = await engine.roundTrip(message)

@@ -46,6 +46,11 @@ export function connectionOf(link: Link, name: string): ResourceConnection {
 /** What a caller does with what it is given. */
 type Work<Given> = (given: Given) => unknown
 
+/** The server has said that it was not committed. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof CageError && (error.code === 'CONFLICT' || error.code === 'INVALID_ARGUMENT')
+}
+
 function isWork<Given>(work: unknown): work is Work<Given> {
   return typeof work === 'function'
 }
@@ -88,10 +93,11 @@ class MongoConnection {
     try {
       await commit(this.#link, session, scope)
     } catch (error) {
-      this.#link.destroy() // R1: whatever is open ends, and what was committed is found by its identity
+      if (!isRefusal(error)) this.#link.destroy() // R1: whatever is open ends, and what was committed is found by its identity
       throw error
+    } finally {
+      if (!this.#link.broken) await session.endSession()
     }
-    await session.endSession()
   }
 
   async rollback(scope: Scope): Promise<void> {

@@ -51,7 +51,9 @@ export class Link {
   readonly #servers: Servers
   readonly #id = randomUUID()
   readonly #silent = new Set<string>()
-  readonly #lost = new AbortController()
+  /** Those who wait for an answer, to be told if there will be none. */
+  readonly #waiting = new Set<(error: unknown) => void>()
+  #lost: CageError | undefined
   #deployment: Deployment = { transactions: false, sharded: false, sessionMs: 0 }
   #calls = 0
   #known = 1
@@ -76,7 +78,7 @@ export class Link {
   }
 
   get broken(): boolean {
-    return this.#lost.signal.aborted
+    return this.#lost !== undefined
   }
 
   get deployment(): Deployment {
@@ -91,28 +93,27 @@ export class Link {
   /** Runs `work`, which sends its limits along, within the scope. */
   async run<T>(scope: Scope, work: (limits: Limits) => Promise<T>, comment: string = this.newComment()): Promise<T> {
     const { name } = this.#servers
-    const ended = endOf(scope, Date.now(), name)
+    const ended = endOf(scope, Date.now(), name) ?? this.#lost
     if (ended) throw ended
-    if (this.broken) throw this.#reason()
     return await new Promise<T>((resolve, reject) => {
       let why: CageError | undefined
-      const settled = new AbortController()
+      let settled: AbortController | undefined
       const off = whenEnded(scope, name, (reason) => {
         why = reason
+        settled = new AbortController()
         void this.#end(comment, reason, settled.signal)
       })
-      const fail = (error: unknown): void => {
-        if (losesConnection(error)) this.#lose(error)
-        finish()
-        reject(why ?? fromMongo(error, name))
-      }
-      const onLost = (): void => fail(this.#reason()) // K3
       const finish = (): void => {
         off()
-        settled.abort()
-        this.#lost.signal.removeEventListener('abort', onLost)
+        settled?.abort()
+        this.#waiting.delete(fail)
       }
-      this.#lost.signal.addEventListener('abort', onLost)
+      const fail = (error: unknown): void => {
+        finish()
+        if (losesConnection(error)) this.#lose(error)
+        reject(why ?? fromMongo(error, name))
+      }
+      this.#waiting.add(fail) // K3
       const remainingMs = Math.min(2 ** 31 - 1, Math.max(1, Math.ceil(scope.deadline - Date.now())))
       work({ comment, maxTimeMS: remainingMs }).then((result) => {
         finish()
@@ -129,7 +130,7 @@ export class Link {
 
   async close(): Promise<void> {
     if (this.broken) return
-    this.#lost.abort(new CageError('UNAVAILABLE', `${this.#servers.name}: the connection was closed`))
+    this.#lost = new CageError('UNAVAILABLE', `${this.#servers.name}: the connection was closed`)
     const enough = new AbortController()
     await Promise.race([this.client.close(), pause(GRACE_MS, enough.signal)]).finally(() => enough.abort())
   }
@@ -138,7 +139,6 @@ export class Link {
     const hello = await this.run(scope, () => this.client.db('admin').command({ hello: 1 })).catch((error: CageError) => {
       throw error.code === 'DEADLINE_EXCEEDED' ? new CageError('UNAVAILABLE', `${this.#servers.name}: the server does not answer`) : error
     })
-    await this.run(scope, () => this.db.command({ ping: 1 }))
     if (hello.maxWireVersion < OLDEST_WIRE) throw new CageError('UNAVAILABLE', `${this.#servers.name}: MongoDB 4.4 or newer is needed`)
     const minutes: unknown = hello.logicalSessionTimeoutMinutes
     const sharded = hello.msg === 'isdbgrid'
@@ -162,12 +162,9 @@ export class Link {
 
   #lose(error: unknown): void {
     if (this.broken) return
-    this.#lost.abort(fromMongo(error, this.#servers.name))
+    this.#lost = fromMongo(error, this.#servers.name)
+    for (const fail of this.#waiting) fail(this.#lost)
     void this.client.close().catch(() => {}) // nothing to be told of what is lost
-  }
-
-  #reason(): CageError {
-    return fromMongo(this.#lost.signal.reason, this.#servers.name)
   }
 
   /** K1. */

@@ -73,7 +73,9 @@ export class OracleConnection implements ResourceConnection {
     try {
       await this.#session.run(scope, (connection) => connection.commit())
     } catch (error) {
-      this.#session.destroy() // R1: what is open ends with its session
+      if (error instanceof CageError && error.code === 'CONFLICT')
+        await this.rollback(scope) // Oracle has said so, and has done it
+      else this.#session.destroy() // R1: what is open ends with its session
       throw error
     }
   }

@@ -93,7 +93,7 @@ const WRONG_VALUE: Class = { code: 'INVALID_ARGUMENT' }
 const SAID_WRONGLY: Class = { code: 'INVALID_ARGUMENT', isTold: true }
 
 const ORACLE: ReadonlyMap<number, Class> = new Map<number, Class>([
-  ...each([1, 1_400, 1_407, 2_290, 2_291, 2_292], THERE), // unique, null, check, parent and child keys
+  ...each([1, 1_400, 1_407, 2_091, 2_290, 2_291, 2_292], THERE), // unique, null, deferred, check, parent and child keys
   ...each([54, 60, 1_555, 4_020, 4_021, 8_176, 8_177, 30_006, 4_068], TRY_AGAIN), // locks, deadlock, serialization, packages made anew
   ...each([1_013], { code: 'CANCELLED' }),
   ...each([1_005, 1_017, 1_045, 28_000, 28_001, 28_040, 28_300, 988], REFUSED),
@@ -101,7 +101,7 @@ const ORACLE: ReadonlyMap<number, Class> = new Map<number, Class>([
   ...each([18, 20, 1_536, 1_652, 1_653, 1_654, 1_688, 2_391, 4_030, 4_031, 4_036, 12_516, 12_518, 12_519, 12_520, 56_901], FULL),
   ...each([28, 1_012, 1_033, 1_034, 1_041, 1_089, 1_090, 1_092, 2_396, 2_399, 3_113, 3_114, 3_135, 12_153, 25_408, 56_600], AWAY),
   ...each([100, 1_403], { code: 'NOT_FOUND' }),
-  ...each([1_426, 1_438, 1_476, 1_722, 1_722, 6_502, 12_899, 22_835, 1_489, 30_081, 40_441], WRONG_VALUE),
+  ...each([1_426, 1_438, 1_476, 1_722, 6_502, 12_899, 22_835, 1_489, 30_081, 40_441], WRONG_VALUE),
   ...each([1_422, 1_427, 1_456, 1_461, 1_465, 1_483, 1_484, 4_063, 4_091, 6_503, 6_512, 6_550, 6_553, 6_575, 14_551], SAID_WRONGLY),
 ])
 

@@ -2,7 +2,8 @@
  * Session: one connection to a database, one statement at a time, each within its scope.
  * S1. A statement that is late is ended by the driver (`callTimeout`, for a round trip), or by us (`break`, for all of them); one that nobody wants any
  *     more by `break`. A server that does not answer that either loses the session: nothing hangs.
- * S2. Statements follow each other in the order of their calls.
+ * S2. What ends a statement can hit no later one: the database is asked whether it is done with it before the session is used again.
+ * S3. Statements follow each other in the order of their calls.
  * node-oracledb: "Connection Timeouts", `connection.break()`; thin mode, Oracle Database 12.1 or newer.
  */
 import { CageError } from '../../errors.ts'
@@ -79,7 +80,7 @@ export class Session {
     return this.#connection
   }
 
-  /** S2. */
+  /** S3. */
   run<T>(scope: Scope, send: (connection: DriverConnection) => Promise<T>): Promise<T> {
     const begin = (): Promise<T> => this.#run(scope, send)
     const result = this.#last.then(begin, begin)
@@ -114,38 +115,53 @@ export class Session {
     this.#connection.callTimeout = Math.min(LONGEST_MS, Math.max(1, Math.ceil(scope.deadline - Date.now())))
     return await new Promise<T>((resolve, reject) => {
       let why: CageError | undefined
-      const settled = new AbortController()
+      let settled: AbortController | undefined
+      let ending: Promise<void> | undefined
       const off = whenEnded(scope, this.#name, (reason) => {
         why = reason
-        void this.#end(reason, settled.signal)
+        settled = new AbortController()
+        ending = this.#end(reason, settled.signal)
       })
-      const finish = (): void => {
+      const finish = (settle: () => void): void => {
         off()
-        settled.abort()
+        settled?.abort()
         this.#lost.signal.removeEventListener('abort', onLost)
+        if (why && ending) void ending.then(() => reject(why))
+        else settle()
       }
       const fail = (error: unknown): void => {
-        finish()
         if (losesConnection(error) || !this.#connection.isHealthy()) this.destroy()
-        reject(why ?? fromOracle(error, this.#name))
+        finish(() => reject(fromOracle(error, this.#name)))
       }
-      const onLost = (): void => fail(this.#lostError())
+      const onLost = (): void => finish(() => reject(this.#lostError()))
       this.#lost.signal.addEventListener('abort', onLost)
-      send(this.#connection).then((result) => {
-        finish()
-        if (why) reject(why)
-        else resolve(result)
-      }, fail)
+      send(this.#connection).then((result) => finish(() => resolve(result)), fail)
     })
   }
 
-  /** S1. */
+  /** S1, S2. */
   async #end({ code }: CageError, settled: AbortSignal): Promise<void> {
-    const impatience = pause(GRACE_MS, settled)
     if (code === 'DEADLINE_EXCEEDED') await pause(OWN_CLOCK_MS, settled)
-    if (!settled.aborted) await Promise.race([this.#connection.break().catch(() => {}), impatience]) // the session is lost then, next
+    if (settled.aborted) return
+    const impatience = pause(GRACE_MS, settled)
+    await Promise.race([this.#connection.break().catch(() => {}), impatience]) // the session is lost then, next
     await impatience
-    if (!settled.aborted) this.destroy()
+    if (!settled.aborted || !(await this.#answers())) this.destroy()
+  }
+
+  /** The break may have come too late for what it was meant for: then it hits the first question. */
+  async #answers(): Promise<boolean> {
+    if (this.broken) return false
+    this.#connection.callTimeout = GRACE_MS
+    const ask = (): Promise<boolean> => this.#connection.ping().then(() => true)
+    const enough = new AbortController()
+    const silence = pause(GRACE_MS, enough.signal).then(() => false)
+    return await Promise.race([
+      ask()
+        .catch(ask)
+        .catch(() => false),
+      silence,
+    ]).finally(() => enough.abort())
   }
 
   #lostError(): CageError {
