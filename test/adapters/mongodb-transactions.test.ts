@@ -151,6 +151,7 @@ test('mongodb: what became of a branch is told by another connection, and one th
   const open_ = await db.identity(scope())
   assert.equal(await outcome(open_), 'rolled back')
   await rejects(db.commit(scope()), 'CONFLICT')
+  assert.equal(db.broken, false, 'a refusal is an answer')
   assert.deepEqual(values(replica), [1])
 
   assert.equal(await outcome({ ...(open_ as object), at: Date.now() - 40 * 60_000 }), 'unknown')

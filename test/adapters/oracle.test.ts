@@ -262,6 +262,15 @@ test('oracle: what is late or unwanted is broken at the database; a database tha
   await rejects(connection.call('execute', ['next'], scope()), 'UNAVAILABLE')
 })
 
+test('oracle: a break that comes too late hits no later statement', async (t) => {
+  const { oracle, connection } = await bench(t)
+  oracle.behaviour = ({ sql }) => (sql === 'slow' ? 'slow' : { rowsAffected: 1 })
+  oracle.breaksLate = true
+  await rejects(connection.call('execute', ['slow'], scope(100)), 'DEADLINE_EXCEEDED')
+  assert.equal(await connection.call('change', ['next'], scope()), 1)
+  assert.equal(connection.broken, false)
+})
+
 test('oracle: errors have our codes, and tell neither values nor hosts', () => {
   for (const [code, message, ours, retryable] of [
     ['ORA-00001', 'unique constraint (APP.U) violated on table APP.T columns (EMAIL) with value secret', 'CONFLICT', false],

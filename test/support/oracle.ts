@@ -30,6 +30,8 @@ export class FakeOracle implements OracleDriver {
   ltxid: Buffer | undefined
   up = true
   frozen = false
+  /** A break comes when what it was meant for has ended: the next question is hit by it. */
+  breaksLate = false
   readonly open = new Set<FakeConnection>()
 
   async getConnection(attributes: oracledb.ConnectionAttributes): Promise<DriverConnection> {
@@ -59,6 +61,7 @@ class FakeConnection implements DriverConnection {
   readonly #oracle: FakeOracle
   #end: ((error: Error) => void) | undefined
   #lost = false
+  #isBroken = false
 
   constructor(oracle: FakeOracle) {
     this.#oracle = oracle
@@ -101,7 +104,10 @@ class FakeConnection implements DriverConnection {
 
   async break(): Promise<void> {
     this.#oracle.said.push('break')
-    if (!this.#oracle.frozen) this.#end?.(oracleError('ORA-01013', 'user requested cancel of current operation'))
+    if (this.#oracle.frozen) return
+    if (this.#end && !this.#oracle.breaksLate) this.#end(cancelled())
+    else this.#isBroken = true
+    if (this.#oracle.breaksLate) this.#end?.(oracleError('ORA-00001', 'it has ended by itself'))
   }
 
   isHealthy(): boolean {
@@ -122,6 +128,10 @@ class FakeConnection implements DriverConnection {
   async #answer(behave: () => ReturnType<Behaviour>): Promise<DriverResult> {
     await new Promise(setImmediate)
     if (this.#lost) throw oracleError('NJS-003', 'invalid or closed connection')
+    if (this.#isBroken) {
+      this.#isBroken = false
+      throw cancelled()
+    }
     const done = this.#oracle.frozen ? 'slow' : behave()
     if (done instanceof Error) throw done
     if (done !== 'slow') return done ?? {}
@@ -133,6 +143,10 @@ class FakeConnection implements DriverConnection {
       this.#end = undefined
     }
   }
+}
+
+function cancelled(): Error {
+  return oracleError('ORA-01013', 'user requested cancel of current operation')
 }
 
 /** As the driver makes them. */
