@@ -107,13 +107,18 @@ test('mongodb: listen: a change is a call with plain data, in their order, and a
   assert.equal(it.calls.filter(({ target }) => target === 'orders.reread').length, 1)
 })
 
-test('mongodb: listen: with a queue each change is enqueued, under an id that a second one would have too', async (t) => {
-  const it = await bench(t)
-  await it.start({ queue: 'retry' })
+test('mongodb: listen: with a queue each change is enqueued, under an id that a second one would have too, and none is passed over', async (t) => {
+  const failures = [new CageError('INVALID_ARGUMENT', 'there is no such queue yet'), new CageError('INTERNAL', 'broken')]
+  const it = await bench(t, async () => {
+    const error = failures.shift()
+    if (error) throw error
+  })
+  await it.start({ queue: 'retry', attempts: 1 })
   await reading(it)
   it.replica.emit(change(1))
-  await eventually('it is enqueued', () => it.calls.length === 1)
-  const [called] = it.calls
+  await eventually('it is enqueued', () => it.calls.length === 3)
+  assert.equal(passedOver(it), 0)
+  const called = it.calls[2]
   assert.deepEqual([called?.queue, called?.options], ['retry', { id: 'change:{"_data":"00000001"}', requestId: 'r2', protocol: 'mongodb' }])
 })
 

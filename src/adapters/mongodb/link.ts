@@ -26,8 +26,6 @@ const OLDEST_WIRE = 9 // 4.4
 /** What the deployment is. */
 export interface Deployment {
   transactions: boolean
-  /** Through mongos: what became of a transaction is asked for otherwise. */
-  sharded: boolean
   /** A session is forgotten after so long without use. */
   sessionMs: number
 }
@@ -54,7 +52,7 @@ export class Link {
   /** Those who wait for an answer, to be told if there will be none. */
   readonly #waiting = new Set<(error: unknown) => void>()
   #lost: CageError | undefined
-  #deployment: Deployment = { transactions: false, sharded: false, sessionMs: 0 }
+  #deployment: Deployment = { transactions: false, sessionMs: 0 }
   #calls = 0
   #known = 1
 
@@ -141,9 +139,8 @@ export class Link {
     })
     if (hello.maxWireVersion < OLDEST_WIRE) throw new CageError('UNAVAILABLE', `${this.#servers.name}: MongoDB 4.4 or newer is needed`)
     const minutes: unknown = hello.logicalSessionTimeoutMinutes
-    const sharded = hello.msg === 'isdbgrid'
-    const replicated = typeof hello.setName === 'string' || sharded
-    this.#deployment = { transactions: replicated && typeof minutes === 'number', sharded, sessionMs: Number(minutes ?? 0) * 60_000 }
+    const isCluster = typeof hello.setName === 'string' || hello.msg === 'isdbgrid' // a replica set, or a mongos
+    this.#deployment = { transactions: isCluster && typeof minutes === 'number', sessionMs: Number(minutes ?? 0) * 60_000 }
   }
 
   /** K2. */

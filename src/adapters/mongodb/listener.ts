@@ -3,7 +3,7 @@
  * L1. One copy of the cage reads (place.ts). How far it has come is remembered by the cage once a change's call has succeeded: what happens while
  *     nobody reads is read later, and after a crash the last change may come a second time, with the same `_id`.
  * L2. A call that fails is made again with back-off: as long as its module is away or overloaded, else `attempts` times. Then it is told in the log and
- *     passed over. With `queue` its call is durable, and the queue's business from then on.
+ *     passed over. With `queue` its call is durable, and the queue's business from then on; nothing but a change too large for it is passed over.
  * L3. Where the place is no longer known to the server (its oplog is too short), and at the very first start, reading begins with what happens from now
  *     on, and `onReset` is called, to look for what was missed.
  * L4. A lost connection is made again, with back-off.
@@ -17,7 +17,6 @@ import type { ChangeStream, Document } from 'mongodb'
 import { CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
 import type { InterfaceHost, Listener, Scope } from '../adapter.ts'
-import { backOffMs } from '../pool/breaker.ts'
 import { Link } from './link.ts'
 import type { MongoListenOptions } from './options.ts'
 import { type Held, Place } from './place.ts'
@@ -29,7 +28,8 @@ const CONNECT_MS = 5_000
 const ANSWER_MS = 10_000
 /** How long the server waits for something to happen, ms. */
 const AWAIT_MS = 500
-const BACK_OFF = { firstMs: 100, maxMs: 3_000 }
+const FIRST_DELAY_MS = 100
+const LONGEST_DELAY_MS = 3_000
 const HISTORY_LOST = new Set([222, 260, 280, 286]) // CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost
 /** Of these it is not the call's fault, nor the event's. */
 const AWAY = new Set(['UNAVAILABLE', 'OVERLOADED'])
@@ -65,7 +65,7 @@ export async function listen(options: MongoListenOptions, host: InterfaceHost): 
       } catch (error) {
         if (signal.aborted) break
         host.log[failures++ === 0 ? 'warn' : 'debug']({ err: toCageError(error) }, 'reading changes was interrupted, trying again')
-        await pause(backOffMs(failures, BACK_OFF, Math.random()), signal)
+        await pause(backOffMs(failures), signal)
       } finally {
         await current?.close()
       }
@@ -146,17 +146,23 @@ export async function listen(options: MongoListenOptions, host: InterfaceHost): 
       } catch (thrown) {
         const error = toCageError(thrown)
         if (!wanted()) return false
-        const isAway = AWAY.has(error.code)
-        if (!isAway && (!error.retryable || attempt++ >= attempts)) {
+        const lasts =
+          queue === undefined ? !AWAY.has(error.code) && (!error.retryable || attempt++ >= attempts) : error.code === 'PAYLOAD_TOO_LARGE'
+        if (lasts) {
           host.log.error({ call: target, err: error, token }, 'a change was passed over: its call failed')
           return true
         }
         host.log.warn({ call: target, err: error, attempt: tried }, 'a change was not taken, trying again')
-        await pause(backOffMs(tried, BACK_OFF, Math.random()), signal)
+        await pause(backOffMs(tried), signal)
         if (!wanted()) return false
       }
     }
   }
+}
+
+/** Before the n-th attempt after a failure (n from 1), ms; half of it at random. */
+function backOffMs(failures: number): number {
+  return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures - 1, 10)) * (0.5 + Math.random() / 2)
 }
 
 function mongoCodeOf(error: unknown): number {
