@@ -241,7 +241,10 @@ test('mongodb: errors have our codes, and tell no values', async (t) => {
   await rejects(db.aggregate(name, [{ $project: { x: { $divide: [1, { $size: '$none' }] } } }]), 'INVALID_ARGUMENT')
   await rejects(db.command({ nonsense: 1 }), 'INVALID_ARGUMENT')
   await rejects(db.command({ create: `${name}v`, capped: true, size: 4096 }), 'CONFLICT')
-  await rejects(db.insertOne(name, { text: 'x'.repeat(17 * 2 ** 20) }), 'PAYLOAD_TOO_LARGE')
+  const text = 'x'.repeat(17 * 2 ** 20)
+  await rejects(db.insertOne(name, { text }), 'PAYLOAD_TOO_LARGE')
+  await rejects(db.insertMany(name, [{ text }]), 'PAYLOAD_TOO_LARGE')
+  await rejects(db.updateOne(name, { _id: 1 }, { $set: { text } }), 'PAYLOAD_TOO_LARGE')
 })
 
 test('mongodb: what a method does not take is refused, by name', async (t) => {
@@ -329,10 +332,10 @@ test('mongodb: calls are sent with the time that is left, and a comment that nam
 })
 
 test('mongodb: half an answer, rubbish and a silent server are told, and cost the connection', async (t) => {
-  const { port } = new URL(url.replace(/,[^/]*/, ''))
+  const { port } = await startMongo(t)
   let spoil: ((answer: Buffer) => Buffer) | undefined
   const proxy = createServer((socket) => {
-    const server = dial({ host: '127.0.0.1', port: Number(port) })
+    const server = dial({ host: '127.0.0.1', port })
     socket.on('error', () => {}).on('close', () => server.destroy())
     server.on('error', () => {}).on('close', () => socket.destroy())
     socket.pipe(server)

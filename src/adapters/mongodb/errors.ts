@@ -39,9 +39,9 @@ export function fromMongo(error: unknown, resource: string): CageError {
   if (error instanceof MongoServerError) return fromServer(error, resource, {})
   if (error instanceof MongoOperationTimeoutError) return new CageError('DEADLINE_EXCEEDED', `${resource}: the deadline has passed`)
   if (losesConnection(error)) return new CageError('UNAVAILABLE', `${resource}: ${lostBecause(error)}`, { cause: error })
+  if (isTooLarge(error)) return new CageError('PAYLOAD_TOO_LARGE', `${resource}: a document is larger than MongoDB takes`)
   if (error instanceof MongoInvalidArgumentError || BSON.BSONError.isBSONError(error)) return invalid(error as Error, resource)
   if (isMongo(error) && /^Mongo(API|Compatibility|Transaction)Error$/.test(error.name)) return invalid(error, resource)
-  if (isOutOfRange(error)) return new CageError('PAYLOAD_TOO_LARGE', `${resource}: a document is larger than MongoDB takes`)
   const isOfSystem = error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' // a name that is not known, a file
   return isOfSystem ? new CageError('UNAVAILABLE', `${resource}: ${lostBecause(error)}`, { cause: error }) : toCageError(error)
 }
@@ -168,8 +168,9 @@ function firstError(reason: unknown): unknown {
   return servers instanceof Map ? [...servers.values()].find(({ error }) => error)?.error : undefined
 }
 
-/** The driver's buffer is as large as a document may be. */
-function isOutOfRange(error: unknown): boolean {
+/** The driver says so of a bulk; else its buffer, which is as large as a document may be, is too small. */
+function isTooLarge(error: unknown): boolean {
+  if (error instanceof MongoInvalidArgumentError) return /larger than the maximum size/.test(error.message)
   return error instanceof RangeError && (error as NodeJS.ErrnoException).code === 'ERR_OUT_OF_RANGE'
 }
 
