@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findMongoRunner, installMongoRunner } from './mongodb.js'
 import { find, findNatsServer, install, installNatsServer } from './nats-server.js'
 import { findPostgres, installPostgres } from './postgres.js'
 
@@ -71,6 +72,7 @@ export async function ensureTestPeers() {
     await install(packages, say)
   }
   await ensurePostgres()
+  if (findMongoRunner(DATA) === undefined) await installMongoRunner(DATA, say)
 }
 
 /** Runs a command in the foreground; ends this process with its status if it fails. */

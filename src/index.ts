@@ -44,7 +44,27 @@ export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { JmsMessage, JmsResource, JmsSend, SendOptions as JmsSendOptions } from './adapters/jms/api.ts'
+export type {
+  AggregateOptions,
+  BulkResult,
+  DecimalValue,
+  FindOptions,
+  MongoDocument,
+  MongoResource,
+  MongoSession,
+  ObjectIdValue,
+  TransactionOptions as MongoTransactionOptions,
+  UpdateResult,
+} from './adapters/mongodb/api.ts'
 export type { MysqlResource, MysqlRow, MysqlSession, TransactionOptions as MysqlTransactionOptions } from './adapters/mysql/api.ts'
+export type {
+  Binds,
+  OracleResource,
+  OracleRow,
+  OracleSession,
+  OracleTransactionOptions,
+  OutBind,
+} from './adapters/oracle/api.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {
   Isolation,

@@ -5,6 +5,8 @@ import type { Adapter, Driver } from './adapter.ts'
 export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', { ...listening(() => import('./http/server.ts')), ...opening(() => import('./http/client.ts')) }],
   ['schedule', listening(() => import('./schedule/server.ts'))],
+  ['mongodb', { ...listening(() => import('./mongodb/listener.ts')), ...opening(() => import('./mongodb/resource.ts')) }],
+  ['oracle', opening(() => import('./oracle/resource.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
   ['tcp', { ...listening(() => import('./tcp/server.ts')), ...opening(() => import('./tcp/resource.ts')) }],
   ['udp', { ...listening(() => import('./udp/server.ts')), ...opening(() => import('./udp/resource.ts')) }],

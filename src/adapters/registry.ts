@@ -7,7 +7,9 @@ import { fileListenOptions, fileOptions } from './file/options.ts'
 import { httpClientOptions } from './http/client-options.ts'
 import { httpOptions } from './http/options.ts'
 import { jmsListenOptions, jmsOptions } from './jms/options.ts'
+import { mongoListenOptions, mongoOptions } from './mongodb/options.ts'
 import { mysqlOptions } from './mysql/options.ts'
+import { oracleOptions } from './oracle/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
@@ -21,6 +23,8 @@ import { xmlrpcListenOptions, xmlrpcOptions } from './xmlrpc/options.ts'
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions, resourceOptions: httpClientOptions },
   schedule: { options: scheduleOptions },
+  mongodb: { options: mongoListenOptions, resourceOptions: mongoOptions },
+  oracle: { resourceOptions: oracleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
   tcp: { options: tcpListenOptions, resourceOptions: tcpOptions },
   udp: { options: udpListenOptions, resourceOptions: udpOptions },
