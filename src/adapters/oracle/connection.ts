@@ -74,7 +74,7 @@ export class OracleConnection implements ResourceConnection {
       await this.#session.run(scope, (connection) => connection.commit())
     } catch (error) {
       if (error instanceof CageError && error.code === 'CONFLICT')
-        await this.rollback(scope) // Oracle has said so, and has done it
+        await this.rollback(scope).catch(() => {}) // Oracle has done it, and has said so
       else this.#session.destroy() // R1: what is open ends with its session
       throw error
     }
