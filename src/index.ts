@@ -32,6 +32,20 @@ export type {
   Row,
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
+export type {
+  SmppAccepted,
+  SmppAddress,
+  SmppBind,
+  SmppMessage,
+  SmppOutcome,
+  SmppOutgoing,
+  SmppPeer,
+  SmppReceipt,
+  SmppReceived,
+  SmppResource,
+  SmppState,
+  SmppSubmitted,
+} from './adapters/smpp/api.ts'
 export { defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
 export type { Log } from './log.ts'

@@ -6,6 +6,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', listening(() => import('./http/server.ts'))],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
+  ['smpp', { ...listening(() => import('./smpp/listener.ts')), ...opening(() => import('./smpp/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

@@ -7,12 +7,14 @@ import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
+import { smppListenOptions, smppOptions } from './smpp/options.ts'
 import { voidOptions } from './void/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  smpp: { options: smppListenOptions, resourceOptions: smppOptions },
   void: { resourceOptions: voidOptions },
 }
 
