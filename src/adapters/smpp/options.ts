@@ -197,7 +197,10 @@ const serverOptions = z
     path: ['accounts'],
   })
 
-export const smppListenOptions: z.ZodType<SmppReceiverOptions | SmppServerOptions> = z.union([receiverOptions, serverOptions])
+export const smppListenOptions: z.ZodType<SmppReceiverOptions | SmppServerOptions> = z.discriminatedUnion('mode', [
+  receiverOptions,
+  serverOptions,
+])
 
 function checkServer({ url, host, systemId }: Pick<Esme, 'url' | 'host' | 'systemId'>, context: z.RefinementCtx): void {
   const mistake = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message })

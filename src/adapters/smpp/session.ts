@@ -289,7 +289,7 @@ export class Session {
   /** S1. A response that cannot be read fails the request that it answers. */
   #refuse({ status, sequence, command }: MalformedPdu): void {
     if (command?.endsWith('_resp'))
-      return this.#settle(sequence, new CageError('INTERNAL', `${this.#source.name}: a ${command} cannot be read`))
+      return this.#settle(sequence, sentError(new CageError('INTERNAL', `${this.#source.name}: a ${command} cannot be read`)))
     this.#answer(command ?? 'generic_nack', sequence, { status })
   }
 
