@@ -10,7 +10,7 @@ import type { InterfaceHost } from '../adapter.ts'
 import { destinationOf, sourceOf } from './address.ts'
 import type { SmppPeer } from './api.ts'
 import { serverStatus, statusOf } from './errors.ts'
-import { received, recordOf } from './message.ts'
+import { received } from './message.ts'
 import type { SmppServerOptions } from './options.ts'
 import type { Channel } from './outbox.ts'
 import { contentOf } from './parts.ts'
@@ -112,10 +112,10 @@ export class Desk {
     const content = contentOf(pdu)
     const message = { ...received(pdu, content, this.#options.packed, now), ...(content.part ? { part: content.part } : {}) }
     const result = await this.#call(this.#options.submit, [message, peer])
-    const { messageId, receipt } = typeof result === 'string' ? { messageId: result } : recordOf(result, 'what submit returns')
+    const { messageId, receipt } = typeof result === 'string' ? { messageId: result } : resultOf(result, 'submit')
     if (typeof messageId !== 'string') throw new TypeError('submit has returned no messageId') // K2
     if (receipt === undefined || !message.receipt) return { status: 0, fields: { message_id: messageId } }
-    const { state, error } = recordOf(receipt, 'receipt')
+    const { state, error } = resultOf(receipt, 'submit')
     const told = { messageId, state: String(state), ...(error === undefined ? {} : { error: String(error) }), text: message.text }
     const afterwards = (): void => this.#channel?.tell({ ...told, from: message.to, to: message.from })
     return { status: 0, fields: { message_id: messageId }, afterwards }
@@ -127,8 +127,13 @@ export class Desk {
 }
 
 /** K2. */
+function resultOf(result: unknown, method: string): Readonly<Record<string, unknown>> {
+  if (typeof result !== 'object' || result === null) throw new TypeError(`${method} has returned no object`)
+  return result as Record<string, unknown> // an object is one
+}
+
 function stateAnswer(messageId: string, result: unknown): Answer {
-  const { state, finalDate, errorCode = 0 } = recordOf(result, 'what query returns')
+  const { state, finalDate, errorCode = 0 } = resultOf(result, 'query')
   const message_state = STATES.indexOf(String(state))
   if (message_state < 0 || typeof errorCode !== 'number') throw new TypeError('query has returned no state')
   const final_date = finalDate instanceof Date ? absoluteTime(finalDate) : ''
