@@ -1,12 +1,16 @@
 /** SMPP as an interface that binds to a server and takes what that delivers. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { interfaceHost } from '../../src/actors/interface.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import type { SmppReceipt, SmppReceived } from '../../src/adapters/smpp/api.ts'
 import { listen } from '../../src/adapters/smpp/listener.ts'
 import { smppListenOptions } from '../../src/adapters/smpp/options.ts'
 import { CageError } from '../../src/errors.ts'
 import { type CalledMethod, type TestHost, testHost } from '../support/interface-host.ts'
+import { testBus } from '../support/load.ts'
+import { recordingLog } from '../support/log.ts'
+import { startNats } from '../support/nats.ts'
 import { atEnd } from '../support/owner.ts'
 import { startPerlSmsc } from '../support/perl-smsc.ts'
 import { type ForeignPdu, type ForeignSession, type Smsc, startSmsc } from '../support/smsc.ts'
@@ -152,6 +156,22 @@ test('smpp esme: parts outlive the copy that took them', async (t) => {
   await other.start()
   assert.equal(await other.deliver(part(2, 2, 'you')), 0)
   assert.deepEqual(other.texts(), ['hello you'])
+})
+
+test('smpp esme: parts lie in the memory that the bus has', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const { log } = recordingLog()
+  const source = { bus, cage: 'shop', name: 'inbox', log, dataDir: '', timeoutMs: () => 5_000, newRequestId: () => 'r' }
+  const it = await bench(t)
+  Object.assign(it.host, { memory: interfaceHost(source).memory })
+  await it.start()
+  const statuses = await Promise.all([1, 2, 3, 4].map((reference) => it.deliver(part(1, 2, 'hello ', reference))))
+  assert.deepEqual(statuses, [0, 0, 0, 0])
+  assert.deepEqual(await Promise.all([1, 2, 3, 4].map((reference) => it.deliver(part(2, 2, 'you', reference)))), [0, 0, 0, 0])
+  assert.deepEqual(it.texts(), Array(4).fill('hello you'))
+  assert.deepEqual(it.calls.map(({ args }) => args[0] as SmppReceived)[0]?.from, { address: '4912345', ton: 1, npi: 1 })
+  assert.equal(await it.host.memory.get('parts'), undefined)
 })
 
 test('smpp esme: what never becomes whole is handed over with the numbers that are missing', async (t) => {

@@ -13,7 +13,7 @@ import { recordingLog } from '../support/log.ts'
 import { freePort } from '../support/node.ts'
 import { atEnd } from '../support/owner.ts'
 import { startPerlSmsc } from '../support/perl-smsc.ts'
-import { type Smsc, startSmsc } from '../support/smsc.ts'
+import { type ForeignPdu, type Smsc, startSmsc } from '../support/smsc.ts'
 import { eventually, within } from '../support/wait.ts'
 
 const SLOW = { address: 'slow', ton: 0, npi: 0 }
@@ -73,7 +73,8 @@ test('smpp: a message is submitted with its addresses, coded by its content', as
   })
   await call('submit', { to: '123', data: Uint8Array.from([0, 1, 255]), priority: 2, scheduleAt: new Date('2026-12-24T18:00:00Z') })
   const [gsm, ucs2, binary] = smsc.submitted
-  const { source_addr, source_addr_ton, destination_addr, dest_addr_ton, data_coding, registered_delivery, service_type } = gsm ?? {}
+  const { source_addr, source_addr_ton, destination_addr, dest_addr_ton, data_coding, registered_delivery, service_type } =
+    gsm ?? ({} as ForeignPdu)
   assert.deepEqual(
     { source_addr, source_addr_ton, destination_addr, dest_addr_ton, data_coding, registered_delivery, service_type },
     {

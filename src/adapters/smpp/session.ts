@@ -343,7 +343,7 @@ export class Session {
     socket.removeAllListeners('data').resume()
     const impatience = setTimeout(() => this.destroy(why), GOODBYE_MS)
     void this.ended.then(() => clearTimeout(impatience))
-    socket.end(() => socket.destroy())
+    socket.end()
   }
 }
 
