@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { addressOf } from '../../src/adapters/smpp/address.ts'
-import { decodeText, encodeText, octetsOf } from '../../src/adapters/smpp/coding.ts'
+import { decodeText, encodeText, onWire } from '../../src/adapters/smpp/coding.ts'
 import { fromStatus, receiverStatus, serverStatus, statusOf } from '../../src/adapters/smpp/errors.ts'
 import { Frames } from '../../src/adapters/smpp/frames.ts'
 import { pack, toSeptets, unpack } from '../../src/adapters/smpp/gsm.ts'
@@ -16,7 +16,7 @@ import { CageError } from '../../src/errors.ts'
 
 const pduOf = (command: string, fields: Fields, status = 0): Pdu => ({ command, status, sequence: 7, fields })
 const again = (pdu: Pdu): Pdu => decode(encode(pdu))
-const septets = (text: string): Uint8Array => Uint8Array.from(toSeptets(text)?.flat() ?? [])
+const septets = (text: string): Uint8Array => new Uint8Array(toSeptets(text) ?? [])
 
 test('smpp: a PDU is read as it was written, with TLVs known and unknown', () => {
   const fields = {
@@ -115,7 +115,7 @@ test('smpp: every text is read as it was written, packed or not', () => {
     for (const packed of [false, true]) {
       for (const header of [0, 6, 7]) {
         const coded = encodeText(text)
-        const octets = octetsOf(coded, coded.units, packed, header)
+        const octets = onWire(coded.coding, coded.octets, packed, header)
         const dataCoding = { gsm: 0, latin1: 3, ucs2: 8, binary: 4 }[coded.coding]
         assert.equal(decodeText(octets, dataCoding, packed, header), text, `${text} ${packed} ${header}`)
       }
@@ -157,7 +157,7 @@ for (const [coding, { text, sizes }] of Object.entries(texts)) {
   test(`smpp: a long message in ${coding} is cut into parts that say which they are`, () => {
     const coded = encodeText(text)
     for (const [how, expected] of Object.entries(sizes) as [Split, number[] | 'refused'][]) {
-      const cut = (): Fields[] => split(coded, how, false, 0x1234, 3)
+      const cut = (): Fields[] => split(coded, how, false, 0x1234)
       if (expected === 'refused') {
         assert.throws(cut, (error) => error instanceof CageError && error.code === 'PAYLOAD_TOO_LARGE')
         continue
@@ -183,7 +183,7 @@ for (const [coding, { text, sizes }] of Object.entries(texts)) {
 
 test('smpp: neither a pair of surrogates nor an escaped character is cut through', () => {
   const parts = (text: string): string[] =>
-    split(encodeText(text), 'udh8', false, 1, 0).map((fields) => {
+    split(encodeText(text), 'udh8', false, 1).map((fields) => {
       const { octets } = contentOf(again(pduOf('submit_sm', fields)))
       return decodeText(octets, encodeText(text).coding === 'gsm' ? 0 : 8, false, 0) ?? ''
     })
@@ -193,12 +193,12 @@ test('smpp: neither a pair of surrogates nor an escaped character is cut through
 
 test('smpp: 160 characters are one message, packed or not, and 161 are two', () => {
   for (const packed of [false, true]) {
-    assert.equal(split(encodeText('x'.repeat(160)), 'udh8', packed, 1, 0).length, 1)
-    assert.equal(split(encodeText('x'.repeat(161)), 'udh8', packed, 1, 0).length, 2)
+    assert.equal(split(encodeText('x'.repeat(160)), 'udh8', packed, 1).length, 1)
+    assert.equal(split(encodeText('x'.repeat(161)), 'udh8', packed, 1).length, 2)
   }
-  const [first] = split(encodeText('x'.repeat(320)), 'udh8', true, 1, 0)
+  const [first] = split(encodeText('x'.repeat(320)), 'udh8', true, 1)
   assert.ok(Buffer.isBuffer(first?.short_message) && first.short_message.length === 140)
-  assert.throws(() => split(encodeText('x'.repeat(153 * 255 + 1)), 'udh8', false, 1, 0), /256 parts/)
+  assert.throws(() => split(encodeText('x'.repeat(153 * 255 + 1)), 'udh8', false, 1), /256 parts/)
 })
 
 test('smpp: what says that it is a part and cannot be one is a message of its own', () => {

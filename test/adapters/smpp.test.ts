@@ -243,6 +243,7 @@ async function rawServer(t: TestContext, react: (socket: Socket, request: Pdu) =
     socket.on('error', () => {})
     socket.on('data', (bytes) => {
       const request = decode(bytes)
+      if (request.command === 'unbind') return void socket.destroy()
       if (!request.command.startsWith('bind_')) return react(socket, request)
       socket.write(encode({ ...request, command: `${request.command}_resp`, fields: { system_id: 'raw' } }))
     })

@@ -6,7 +6,7 @@
  * SMPP 3.4, 5.2.19 (data_coding); GSM 03.38, 4 (its values from 0xC0 on).
  */
 import { CageError } from '../../errors.ts'
-import { fromSeptets, pack, toSeptets, unpack } from './gsm.ts'
+import { ESCAPE, fromSeptets, pack, toSeptets, unpack } from './gsm.ts'
 
 export type Coding = 'gsm' | 'latin1' | 'ucs2' | 'binary'
 
@@ -15,38 +15,41 @@ export const DATA_CODINGS: Readonly<Record<Coding, number>> = { gsm: 0, latin1: 
 /** Octets in a short message (GSM 03.40, 9.2.3.24). */
 const MESSAGE_OCTETS = 140
 
-/** What is sent, as units that must not be cut: a character's septets, its UTF-16, an octet. */
+/** What is sent: octets, of GSM 03.38 with one septet in each. */
 export interface Coded {
   readonly coding: Coding
-  readonly units: readonly (readonly number[])[]
+  readonly octets: Buffer
 }
 
 /** C1; `wished` must fit. Throws INVALID_ARGUMENT. */
 export function encodeText(text: string, wished?: Coding): Coded {
   if (wished === undefined || wished === 'gsm') {
-    const units = toSeptets(text)
-    if (units) return { coding: 'gsm', units }
+    const octets = toSeptets(text)
+    if (octets) return { coding: 'gsm', octets }
   }
-  if ((wished === undefined || wished === 'latin1') && isLatin1(text)) {
-    return { coding: 'latin1', units: [...text].map((character) => [character.charCodeAt(0)]) }
+  if (wished === undefined || wished === 'latin1') {
+    const octets = Buffer.from(text, 'latin1')
+    if (octets.toString('latin1') === text) return { coding: 'latin1', octets }
   }
   if (wished !== undefined && wished !== 'ucs2') throw new CageError('INVALID_ARGUMENT', `text has characters that ${wished} has not`)
-  return { coding: 'ucs2', units: [...text].map((character) => [...Buffer.from(character, 'utf16le').swap16()]) }
+  return { coding: 'ucs2', octets: Buffer.from(text, 'utf16le').swap16() }
 }
 
-export function encodeBytes(bytes: Uint8Array): Coded {
-  return { coding: 'binary', units: Array.from(bytes, (octet) => [octet]) }
-}
-
-/** How many septets or octets of a coding fit into a short message besides a header of so many octets. */
+/** How many octets, as Coded has them, fit into a short message besides a header of so many octets. */
 export function roomFor(coding: Coding, header: number): number {
   const octets = MESSAGE_OCTETS - header
-  return coding === 'gsm' ? Math.floor((octets * 8) / 7) : octets
+  if (coding === 'gsm') return Math.floor((octets * 8) / 7)
+  return coding === 'ucs2' ? octets - (octets % 2) : octets
 }
 
-/** C2. */
-export function octetsOf({ coding }: Coded, units: readonly (readonly number[])[], packed: boolean, header: number): Buffer {
-  const octets = Buffer.from(units.flat())
+/** Whether a message may be cut before this octet: neither an escaped character nor a pair of surrogates is cut through. */
+export function mayCut({ coding, octets }: Coded, at: number): boolean {
+  if (coding === 'gsm') return octets[at - 1] !== ESCAPE
+  return coding !== 'ucs2' || (at % 2 === 0 && ((octets[at - 2] ?? 0) & 0xfc) !== 0xd8)
+}
+
+/** C2. Octets as they are sent, after a header of so many. */
+export function onWire(coding: Coding, octets: Buffer, packed: boolean, header: number): Buffer {
   return coding === 'gsm' && packed ? pack(octets, header) : octets
 }
 
@@ -62,10 +65,6 @@ export function decodeText(octets: Buffer, dataCoding: number, packed: boolean, 
     default:
       return undefined
   }
-}
-
-function isLatin1(text: string): boolean {
-  return Buffer.from(text, 'latin1').toString('latin1') === text
 }
 
 function alphabetOf(dataCoding: number): Coding | undefined {

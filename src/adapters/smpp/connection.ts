@@ -87,7 +87,7 @@ export class SmppConnection implements ResourceConnection {
   async #submit(command: string, message: unknown, scope: Scope): Promise<SmppSubmitted> {
     const { to } = recordOf(message, 'message')
     const { coding, common, parts } = this.#compose(message, scope, command === 'submit_sm' ? undefined : 'payload')
-    const addressed = { ...common, ...destination(to) }
+    const addressed = Object.assign(common, destination(to))
     const messageIds: string[] = []
     for (const part of parts) messageIds.push(await this.#submitPart(command, { ...addressed, ...part }, messageIds, scope))
     return { messageId: messageIds[0] ?? '', messageIds, coding }
@@ -97,9 +97,7 @@ export class SmppConnection implements ResourceConnection {
   async #submitPart(command: string, fields: Fields, accepted: string[], scope: Scope): Promise<string> {
     for (;;) {
       try {
-        const { source_addr, source_addr_ton, source_addr_npi, destination_addr, dest_addr_ton, dest_addr_npi, service_type } = fields
-        const addresses = { source_addr, source_addr_ton, source_addr_npi, destination_addr, dest_addr_ton, dest_addr_npi, service_type }
-        const answer = await this.#request(command, wire(command, fields), scope, (late) => this.#takeBack(late, addresses))
+        const answer = await this.#request(command, wire(command, fields), scope, (late) => this.#takeBack(late, fields))
         return textOf(answer, 'message_id')
       } catch (error) {
         if (!(error instanceof CageError)) throw error
@@ -184,14 +182,25 @@ export class SmppConnection implements ResourceConnection {
   }
 
   /** X2. */
-  #takeBack(late: Pdu, addresses: Record<string, Fields[string] | undefined>): void {
+  #takeBack(late: Pdu, sent: Fields): void {
     if (late.status !== 0 || this.#session.broken) return
-    const known = Object.entries(addresses).filter((field): field is [string, Fields[string]] => field[1] !== undefined)
-    const fields = { message_id: textOf(late, 'message_id'), ...Object.fromEntries(known) }
+    const fields: Record<string, Fields[string]> = { message_id: textOf(late, 'message_id') }
+    for (const name of ADDRESSES) fields[name] = sent[name] ?? ''
     const scope = { deadline: Date.now() + CANCEL_MS, signal: new AbortController().signal }
     this.#session.request('cancel_sm', fields, scope).catch(() => {}) // its caller has been told that nobody knows
   }
 }
+
+/** What cancel_sm names besides the id (4.9.1). */
+const ADDRESSES = [
+  'service_type',
+  'source_addr_ton',
+  'source_addr_npi',
+  'source_addr',
+  'dest_addr_ton',
+  'dest_addr_npi',
+  'destination_addr',
+]
 
 /** data_sm has fewer parameters, and no short_message (4.7.1). */
 function wire(command: string, fields: Fields): Fields {

@@ -7,7 +7,8 @@
  */
 const BASIC =
   '@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !"#¤%&\'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà'
-const ESCAPE = 0x1b
+/** The first of two septets. */
+export const ESCAPE = 0x1b
 const EXTENSION: Readonly<Record<string, number>> = {
   '\f': 0x0a,
   '^': 0x14,
@@ -21,22 +22,26 @@ const EXTENSION: Readonly<Record<string, number>> = {
   '€': 0x65,
 }
 
-/** Character → its septet, or its two. */
-const SEPTETS: ReadonlyMap<string, readonly number[]> = new Map([
-  ...[...BASIC].map((character, n): [string, number[]] => [character, [n]]).filter(([character]) => character !== '\x1b'),
-  ...Object.entries(EXTENSION).map(([character, n]): [string, number[]] => [character, [ESCAPE, n]]),
-])
-const EXTENDED: ReadonlyMap<number, string> = new Map(Object.entries(EXTENSION).map(([character, n]) => [n, character]))
+/** UTF-16 unit → its septet, with EXTENDED its second one, or NONE. All of the alphabet is below 0x2100. */
+const SEPTETS = new Int16Array(0x2100)
+const NONE = -1
+const EXTENDED = 0x80
+SEPTETS.fill(NONE)
+for (const [n, character] of [...BASIC].entries()) if (n !== ESCAPE) SEPTETS[character.charCodeAt(0)] = n
+for (const [character, n] of Object.entries(EXTENSION)) SEPTETS[character.charCodeAt(0)] = EXTENDED | n
+const EXTENSIONS: ReadonlyMap<number, string> = new Map(Object.entries(EXTENSION).map(([character, n]) => [n, character]))
 
-/** The septets of each character, or undefined if one is not in the alphabet (G1). */
-export function toSeptets(text: string): (readonly number[])[] | undefined {
-  const all: (readonly number[])[] = []
-  for (const character of text) {
-    const septets = SEPTETS.get(character)
-    if (septets === undefined) return undefined
-    all.push(septets)
+/** One septet in each octet, or undefined if a character is not in the alphabet (G1). */
+export function toSeptets(text: string): Buffer | undefined {
+  const octets = Buffer.allocUnsafe(text.length * 2)
+  let size = 0
+  for (let at = 0; at < text.length; at++) {
+    const septet = SEPTETS[text.charCodeAt(at)] ?? NONE
+    if (septet === NONE) return undefined
+    if (septet & EXTENDED) octets[size++] = ESCAPE
+    octets[size++] = septet & 0x7f
   }
-  return all
+  return octets.subarray(0, size)
 }
 
 /** One septet in each octet; the eighth bit is ignored. */
@@ -44,7 +49,7 @@ export function fromSeptets(septets: Uint8Array): string {
   let text = ''
   for (let n = 0; n < septets.length; n++) {
     const septet = (septets[n] ?? 0) & 0x7f
-    text += septet === ESCAPE ? (EXTENDED.get((septets[++n] ?? 0) & 0x7f) ?? ' ') : BASIC[septet] // G2
+    text += septet === ESCAPE ? (EXTENSIONS.get((septets[++n] ?? 0) & 0x7f) ?? ' ') : BASIC[septet] // G2
   }
   return text
 }

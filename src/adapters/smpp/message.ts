@@ -7,7 +7,7 @@ import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { addressOf, destinationFields, destinationOf, sourceFields, sourceOf } from './address.ts'
 import type { SmppReceived, SmppTlvs } from './api.ts'
-import { type Coded, type Coding, DATA_CODINGS, decodeText, encodeBytes, encodeText } from './coding.ts'
+import { type Coded, type Coding, DATA_CODINGS, decodeText, encodeText } from './coding.ts'
 import { type Content, type Split, split } from './parts.ts'
 import { type Fields, numberOf, type Pdu, textOf, type Value } from './pdu.ts'
 import { absoluteTime, parseTime, relativeTime } from './time.ts'
@@ -25,7 +25,7 @@ export interface MessageDefaults {
 /** What is common to the PDUs of a message, and what each has of its own. */
 export interface Composed {
   readonly coding: Coding
-  readonly common: Fields
+  readonly common: Record<string, Value>
   readonly parts: readonly Fields[]
 }
 
@@ -49,7 +49,7 @@ const LONGEST_VALIDITY_MS = 30 * 86_400_000
 /** M1. `deadline`: of the call, epoch ms; `reference`: of the message, should it take several parts. Its destination is not looked at. */
 export function compose(given: unknown, defaults: MessageDefaults, deadline: number, reference: number): Composed {
   const message = recordOf(given, 'message')
-  for (const key of Object.keys(message)) {
+  for (const key in message) {
     if (!ALL.has(key)) throw new CageError('INVALID_ARGUMENT', `a message has no ${key}${didYouMean(key, ALL)}`)
   }
   const coded = codedOf(message)
@@ -65,8 +65,7 @@ export function compose(given: unknown, defaults: MessageDefaults, deadline: num
   if (scheduleAt !== undefined && !(scheduleAt instanceof Date && !Number.isNaN(scheduleAt.getTime()))) throw wrong('scheduleAt', 'a Date')
   if (typeof serviceType !== 'string') throw wrong('serviceType', 'text')
   if (typeof priority !== 'number' || typeof protocolId !== 'number') throw wrong('priority or protocolId', 'a number')
-  const common: Fields = {
-    ...(from === undefined ? {} : sourceFields(addressOf(from, 'from'))),
+  const common: Record<string, Value> = {
     service_type: serviceType,
     protocol_id: protocolId,
     priority_flag: priority,
@@ -75,9 +74,10 @@ export function compose(given: unknown, defaults: MessageDefaults, deadline: num
     registered_delivery: receipt === true ? 1 : 0,
     replace_if_present_flag: message.replaceIfPresent === true ? 1 : 0,
     data_coding: DATA_CODINGS[coded.coding],
-    ...tlvsOf(message.tlvs),
   }
-  return { coding: coded.coding, common, parts: split(coded, how, defaults.packed, reference, 0) }
+  if (from !== undefined) Object.assign(common, sourceFields(addressOf(from, 'from')))
+  if (message.tlvs !== undefined) Object.assign(common, tlvsOf(message.tlvs))
+  return { coding: coded.coding, common, parts: split(coded, how, defaults.packed, reference) }
 }
 
 /** The fields of a destination. */
@@ -110,11 +110,12 @@ export function recordOf(given: unknown, what: string): Readonly<Record<string, 
   return given as Record<string, unknown> // an object is one
 }
 
-function codedOf({ text, data, coding: _coding, ...message }: Readonly<Record<string, unknown>>): Coded {
-  const coding = choice({ ...message, coding: _coding }, 'coding', ['gsm', 'latin1', 'ucs2', 'binary'])
+function codedOf(message: Readonly<Record<string, unknown>>): Coded {
+  const { text, data } = message
+  const coding = choice(message, 'coding', ['gsm', 'latin1', 'ucs2', 'binary'])
   if (data !== undefined) {
     if (!(data instanceof Uint8Array) || text !== undefined) throw wrong('data', 'a Uint8Array without a text')
-    return encodeBytes(data)
+    return { coding: 'binary', octets: Buffer.from(data) }
   }
   if (typeof text !== 'string') throw wrong('text', 'text')
   return encodeText(text, coding)
@@ -128,9 +129,9 @@ function validityOf(validity: unknown, deadline: number): string {
 }
 
 function tlvsOf(given: unknown): Fields {
-  if (given === undefined) return {}
   const fields: Record<string, Value> = {}
   for (const [name, value] of Object.entries(recordOf(given, 'tlvs') as SmppTlvs)) {
+    if (MANDATORY.has(name)) throw new CageError('INVALID_ARGUMENT', `${name} is no TLV`)
     fields[name] = value instanceof Uint8Array ? Buffer.from(value) : value // pdu.ts looks at the rest
   }
   return fields
@@ -168,7 +169,7 @@ const MANDATORY = new Set([
     'dest_address',
   ],
   ...['esm_class', 'protocol_id', 'priority_flag', 'schedule_delivery_time', 'validity_period', 'registered_delivery'],
-  ...['replace_if_present_flag', 'data_coding'],
+  ...['replace_if_present_flag', 'data_coding', 'short_message', 'sm_default_msg_id'],
 ])
 
 function choice<T extends string>(message: Readonly<Record<string, unknown>>, key: string, all: readonly T[]): T | undefined {

@@ -6,7 +6,7 @@
  * GSM 03.40: 9.2.3.24.1 and .8 (user data headers). SMPP 3.4: 5.2.12 (esm_class), 5.3.2.22 to 24 (sar_*), 5.3.2.32 (message_payload).
  */
 import { CageError } from '../../errors.ts'
-import { type Coded, octetsOf, roomFor } from './coding.ts'
+import { type Coded, mayCut, onWire, roomFor } from './coding.ts'
 import { bytesOf, type Fields, numberOf, type Pdu } from './pdu.ts'
 
 /** udh8, udh16: a user data header with a reference of so many bits. sar: TLVs. payload: one message_payload. none: too long is refused. */
@@ -35,27 +35,22 @@ export interface Content {
 }
 
 /** The fields of each PDU that the message takes: short_message or message_payload, esm_class, sar_*. `reference` goes up by one with each message. */
-export function split(coded: Coded, how: Split, packed: boolean, reference: number, esmClass: number): Fields[] {
-  if (sizeOf(coded.units) <= roomFor(coded.coding, 0)) {
-    return [{ esm_class: esmClass, short_message: octetsOf(coded, coded.units, packed, 0) }]
-  }
-  if (how === 'payload') return [{ esm_class: esmClass, message_payload: octetsOf(coded, coded.units, packed, 0) }]
+export function split(coded: Coded, how: Split, packed: boolean, reference: number): Fields[] {
+  const { coding, octets } = coded
+  if (octets.length <= roomFor(coding, 0)) return [{ esm_class: 0, short_message: onWire(coding, octets, packed, 0) }]
+  if (how === 'payload') return [{ esm_class: 0, message_payload: onWire(coding, octets, packed, 0) }]
   if (how === 'none') throw new CageError('PAYLOAD_TOO_LARGE', 'the message is too long for one part, and split is none')
-  const headerOctets = how === 'udh8' ? UDH8_OCTETS : UDH16_OCTETS // sar: the server makes such a header of it
-  const parts = cut(coded.units, roomFor(coded.coding, headerOctets))
-  if (parts.length > MAX_PARTS) throw new CageError('PAYLOAD_TOO_LARGE', `the message takes ${parts.length} parts, at most ${MAX_PARTS}`)
-  return parts.map((units, n) => {
+  const parts = cut(coded, roomFor(coding, how === 'udh8' ? UDH8_OCTETS : UDH16_OCTETS)) // sar: the server makes such a header of it
+  const total = parts.length
+  if (total > MAX_PARTS) throw new CageError('PAYLOAD_TOO_LARGE', `the message takes ${total} parts, at most ${MAX_PARTS}`)
+  return parts.map((part, n) => {
     if (how === 'sar') {
-      const sar = { sar_msg_ref_num: reference & 0xffff, sar_total_segments: parts.length, sar_segment_seqnum: n + 1 }
-      return { esm_class: esmClass, short_message: octetsOf(coded, units, packed, 0), ...sar }
+      const sar = { sar_msg_ref_num: reference & 0xffff, sar_total_segments: total, sar_segment_seqnum: n + 1 }
+      return { esm_class: 0, short_message: onWire(coding, part, packed, 0), ...sar }
     }
-    const header = [
-      ...(how === 'udh8' ? [5, 0, 3, reference & 0xff] : [6, 8, 4, (reference >> 8) & 0xff, reference & 0xff]),
-      parts.length,
-      n + 1,
-    ]
-    const octets = octetsOf(coded, units, packed, header.length)
-    return { esm_class: esmClass | UDHI, short_message: Buffer.concat([Buffer.from(header), octets]) }
+    const [high, low] = [(reference >> 8) & 0xff, reference & 0xff]
+    const header = Buffer.from(how === 'udh8' ? [5, 0, 3, low, total, n + 1] : [6, 8, 4, high, low, total, n + 1])
+    return { esm_class: UDHI, short_message: Buffer.concat([header, onWire(coding, part, packed, header.length)]) }
   })
 }
 
@@ -68,21 +63,15 @@ export function contentOf(pdu: Pdu): Content {
   return { header, octets: all.subarray(length), part: partOf(header) ?? sarOf(pdu) }
 }
 
-function sizeOf(units: readonly (readonly number[])[]): number {
-  return units.reduce((sum, { length }) => sum + length, 0)
-}
-
 /** L1. */
-function cut(units: Coded['units'], room: number): number[][][] {
-  const parts: number[][][] = [[]]
-  let used = 0
-  for (const unit of units) {
-    if (used + unit.length > room) {
-      parts.push([])
-      used = 0
-    }
-    parts.at(-1)?.push([...unit])
-    used += unit.length
+function cut(coded: Coded, room: number): Buffer[] {
+  const { octets } = coded
+  const parts: Buffer[] = []
+  for (let at = 0; at < octets.length; ) {
+    let end = Math.min(at + room, octets.length)
+    while (end < octets.length && !mayCut(coded, end)) end--
+    parts.push(octets.subarray(at, end))
+    at = end
   }
   return parts
 }

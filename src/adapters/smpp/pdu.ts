@@ -68,26 +68,34 @@ const KINDS: ReadonlyMap<object | undefined, Kind> = new Map<object | undefined,
 const SIZES: Readonly<Partial<Record<Kind, number>>> = { int8: 1, int16: 2, int32: 4 }
 const { ESME_RINVCMDLEN = 0x02, ESME_RINVCMDID = 0x03, ESME_RINVTLVSTREAM = 0xc0, ESME_RINVTLVLEN = 0xc2 } = smpp.errors
 
+/** The parameters of each command, in their order. */
+const PARAMETERS: ReadonlyMap<string, readonly (readonly [name: string, kind: Kind])[]> = new Map(
+  COMMANDS.map(([command, { params = {} }]) => [
+    command,
+    Object.entries(params).map(([name, { type }]) => [name, KINDS.get(type) ?? 'cstring']),
+  ]),
+)
+
 export function isResponse({ command }: Pdu): boolean {
   return command.endsWith('_resp') || command === 'generic_nack'
 }
 
+/** Throws INVALID_ARGUMENT (P4). */
 export function encode({ command, status, sequence, fields }: Pdu): Buffer {
-  const { id, params = {} } = smpp.commands[command] ?? { id: RESPONSE }
-  const body: Buffer[] = []
+  const writer = new Writer()
+  writer.integer('command_length', 0, 4)
+  writer.integer('command_id', smpp.commands[command]?.id ?? RESPONSE, 4)
+  writer.integer('command_status', status, 4)
+  writer.integer('sequence_number', sequence, 4)
   if (status === 0) {
-    for (const [name, { type }] of Object.entries(params)) body.push(written(name, KINDS.get(type), fields[name]))
-    for (const [name, value] of Object.entries(fields)) if (!Object.hasOwn(params, name)) body.push(writtenTlv(name, value))
+    const parameters = PARAMETERS.get(command) ?? []
+    for (const [name, kind] of parameters) writer.value(name, kind, fields[name])
+    for (const name in fields) {
+      const value = fields[name]
+      if (value !== undefined && !parameters.some(([known]) => known === name)) writer.tlv(name, value)
+    }
   }
-  const header = Buffer.alloc(HEADER_BYTES)
-  header.writeUInt32BE(
-    body.reduce((sum, { length }) => sum + length, HEADER_BYTES),
-    0,
-  )
-  header.writeUInt32BE(id, 4)
-  header.writeUInt32BE(status, 8)
-  header.writeUInt32BE(sequence, 12)
-  return Buffer.concat([header, ...body])
+  return writer.finish()
 }
 
 /** One whole PDU; throws MalformedPdu. */
@@ -100,9 +108,9 @@ export function decode(bytes: Buffer): Pdu {
   const lenient = id >= RESPONSE // P2
   const fields: Record<string, Value> = Object.create(null)
   const reader = new Reader(bytes, HEADER_BYTES, (problem) => new MalformedPdu(problem, sequence, command))
-  for (const [name, { type }] of Object.entries(smpp.commands[command]?.params ?? {})) {
+  for (const [name, kind] of PARAMETERS.get(command) ?? []) {
     if (lenient && reader.left === 0) break
-    fields[name] = reader.value(KINDS.get(type))
+    fields[name] = reader.value(kind)
   }
   while (reader.left > 0 && !(lenient && status !== 0)) {
     if (reader.left < 4) throw new MalformedPdu(ESME_RINVTLVSTREAM, sequence, command)
@@ -153,7 +161,7 @@ class Reader {
     return this.#take(size).readUIntBE(0, size)
   }
 
-  value(kind: Kind | undefined): Value {
+  value(kind: Kind): Value {
     switch (kind) {
       case 'int8':
       case 'int16':
@@ -207,57 +215,101 @@ class Reader {
   }
 }
 
-function written(name: string, kind: Kind | undefined, value: Value | undefined): Buffer {
-  switch (kind) {
-    case 'int8':
-    case 'int16':
-    case 'int32':
-      return integerBytes(name, typeof value === 'number' ? value : 0, SIZES[kind] ?? 1)
-    case 'counted': {
-      const bytes = Buffer.isBuffer(value) ? value : Buffer.alloc(0)
-      if (bytes.length > 254) throw tooLong(name, bytes.length, 254) // 5.2.21
-      return Buffer.concat([Buffer.from([bytes.length]), bytes])
+/** P4. */
+class Writer {
+  #bytes = Buffer.allocUnsafe(512)
+  #at = 0
+
+  value(name: string, kind: Kind, value: Value | undefined): void {
+    switch (kind) {
+      case 'int8':
+      case 'int16':
+      case 'int32':
+        return this.integer(name, typeof value === 'number' ? value : 0, SIZES[kind] ?? 1)
+      case 'counted': {
+        const bytes = Buffer.isBuffer(value) ? value : NOTHING
+        if (bytes.length > 254) throw tooLong(name, bytes.length, 254) // 5.2.21
+        this.integer(name, bytes.length, 1)
+        return this.#put(bytes)
+      }
+      case 'destinations':
+      case 'refused': {
+        const list = (Array.isArray(value) ? value : []) as readonly Destination[] // nothing else in Value is an array
+        if (list.length > 254) throw tooLong(name, list.length, 254) // 5.2.24
+        this.integer(name, list.length, 1)
+        for (const each of list) this.#destination(each, kind === 'refused')
+        return
+      }
+      default:
+        return this.#cstring(name, typeof value === 'string' ? value : '')
     }
-    case 'destinations':
-    case 'refused': {
-      const list = (Array.isArray(value) ? value : []) as readonly Destination[] // nothing else in Value is an array
-      if (list.length > 254) throw tooLong(name, list.length, 254) // 5.2.24
-      return Buffer.concat([Buffer.from([list.length]), ...list.map((each) => destinationBytes(each, kind === 'refused'))])
+  }
+
+  tlv(name: string, value: Value): void {
+    const known = smpp.tlvs[name]
+    const id = known?.id ?? (/^0x[0-9a-f]{4}$/i.test(name) ? Number(name) : undefined)
+    if (id === undefined) throw new CageError('INVALID_ARGUMENT', `there is no TLV ${name}`)
+    const kind = KINDS.get(known?.type)
+    this.integer('tag', id, 2)
+    this.integer('length', 0, 2)
+    const begin = this.#at
+    if (typeof value === 'number') this.integer(name, value, (kind && SIZES[kind]) ?? 1)
+    else if (typeof value === 'string' && kind === 'cstring') this.#cstring(name, value)
+    else if (typeof value === 'string') this.#put(Buffer.from(value, 'latin1'))
+    else if (Buffer.isBuffer(value)) this.#put(value)
+    else throw new CageError('INVALID_ARGUMENT', `TLV ${name} is neither a number, text nor bytes`)
+    const length = this.#at - begin
+    if (length > 0xffff) throw tooLong(name, length, 0xffff)
+    this.#bytes.writeUInt16BE(length, begin - 2)
+  }
+
+  integer(name: string, value: number, size: number): void {
+    if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size))
+      throw new CageError('INVALID_ARGUMENT', `${name} is no integer of ${8 * size} bits: ${value}`)
+    this.#room(size)
+    this.#at = this.#bytes.writeUIntBE(value, this.#at, size)
+  }
+
+  finish(): Buffer {
+    this.#bytes.writeUInt32BE(this.#at, 0)
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  #destination({ ton, npi, address, status = 0 }: Destination, refused: boolean): void {
+    if (!refused) this.integer('dest_flag', 1, 1)
+    this.integer('dest_addr_ton', ton, 1)
+    this.integer('dest_addr_npi', npi, 1)
+    this.#cstring('destination_addr', address)
+    if (refused) this.integer('error_status_code', status, 4)
+  }
+
+  #cstring(name: string, text: string): void {
+    const longest = LONGEST[name] ?? 64
+    if (text.length > longest) throw tooLong(name, text.length, longest)
+    this.#room(text.length + 1)
+    for (let n = 0; n < text.length; n++) {
+      const character = text.charCodeAt(n)
+      if (character === 0 || character > 0x7f)
+        throw new CageError('INVALID_ARGUMENT', `${name} has characters that are not ASCII, or a NUL`)
+      this.#bytes[this.#at++] = character
     }
-    default:
-      return cstringBytes(name, typeof value === 'string' ? value : '')
+    this.#bytes[this.#at++] = 0
+  }
+
+  #put(bytes: Buffer): void {
+    this.#room(bytes.length)
+    this.#at += bytes.copy(this.#bytes, this.#at)
+  }
+
+  #room(size: number): void {
+    if (this.#at + size <= this.#bytes.length) return
+    const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + size))
+    this.#bytes.copy(larger, 0, 0, this.#at)
+    this.#bytes = larger
   }
 }
 
-function writtenTlv(name: string, value: Value): Buffer {
-  const known = smpp.tlvs[name]
-  const id = known?.id ?? (/^0x[0-9a-f]{4}$/i.test(name) ? Number(name) : undefined)
-  if (id === undefined) throw new CageError('INVALID_ARGUMENT', `there is no TLV ${name}`)
-  const kind = KINDS.get(known?.type)
-  let bytes: Buffer
-  if (typeof value === 'number') bytes = integerBytes(name, value, (kind && SIZES[kind]) ?? 1)
-  else if (typeof value === 'string') bytes = kind === 'cstring' ? cstringBytes(name, value) : Buffer.from(value, 'latin1')
-  else if (Buffer.isBuffer(value)) bytes = value
-  else throw new CageError('INVALID_ARGUMENT', `TLV ${name} is neither a number, text nor bytes`)
-  if (bytes.length > 0xffff) throw tooLong(name, bytes.length, 0xffff)
-  const head = Buffer.alloc(4)
-  head.writeUInt16BE(id, 0)
-  head.writeUInt16BE(bytes.length, 2)
-  return Buffer.concat([head, bytes])
-}
-
-function destinationBytes({ ton, npi, address, status }: Destination, refused: boolean): Buffer {
-  const one = Buffer.concat([Buffer.from([ton, npi]), cstringBytes('destination_addr', address)])
-  return refused ? Buffer.concat([one, integerBytes('error_status_code', status ?? 0, 4)]) : Buffer.concat([Buffer.from([1]), one])
-}
-
-function integerBytes(name: string, value: number, size: number): Buffer {
-  if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size))
-    throw new CageError('INVALID_ARGUMENT', `${name} is no integer of ${8 * size} bits: ${value}`)
-  const bytes = Buffer.alloc(size)
-  bytes.writeUIntBE(value, 0, size)
-  return bytes
-}
+const NOTHING = Buffer.alloc(0)
 
 /** Octets of the longest text of a parameter, without its NUL (4 and 5.2). Longer passwords than the specification's 8 are in use. */
 const LONGEST: Readonly<Record<string, number>> = {
@@ -271,16 +323,6 @@ const LONGEST: Readonly<Record<string, number>> = {
   schedule_delivery_time: 16,
   validity_period: 16,
   final_date: 16,
-}
-
-/** P4. */
-function cstringBytes(name: string, text: string): Buffer {
-  const bytes = Buffer.from(`${text}\0`, 'latin1')
-  if (bytes.indexOf(0) !== text.length || Buffer.from(text).length !== text.length)
-    throw new CageError('INVALID_ARGUMENT', `${name} has characters that are not ASCII, or a NUL`)
-  const longest = LONGEST[name] ?? 64
-  if (text.length > longest) throw tooLong(name, text.length, longest)
-  return bytes
 }
 
 function tooLong(name: string, length: number, longest: number): CageError {
