@@ -5,8 +5,6 @@
  */
 import { HEADER_BYTES, MalformedPdu } from './pdu.ts'
 
-const INVALID_COMMAND_LENGTH = 0x02 // ESME_RINVCMDLEN
-
 export class Frames {
   readonly #maxPduBytes: number
   #pieces: Buffer[] = []
@@ -22,8 +20,7 @@ export class Frames {
     this.#held += piece.length
     while (this.#held >= HEADER_BYTES) {
       const length = this.#first(4).readUInt32BE(0)
-      if (length < HEADER_BYTES || length > this.#maxPduBytes)
-        throw new MalformedPdu(INVALID_COMMAND_LENGTH, this.#first(16).readUInt32BE(12))
+      if (length < HEADER_BYTES || length > this.#maxPduBytes) throw new MalformedPdu('RINVCMDLEN', this.#first(16).readUInt32BE(12))
       if (this.#held < length) return
       const all = this.#pieces.length === 1 ? this.#first(length) : Buffer.concat(this.#pieces)
       const rest = this.#pieces.length === 1 ? (this.#pieces[0] ?? all).subarray(length) : all.subarray(length)

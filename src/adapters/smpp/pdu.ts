@@ -10,16 +10,9 @@
  */
 import smpp from 'smpp'
 import { CageError } from '../../errors.ts'
+import { type Kind, Reader, type Value, Writer } from './octets.ts'
 
-/** One destination of submit_multi; one that was refused has its status. */
-export interface Destination {
-  ton: number
-  npi: number
-  address: string
-  status?: number
-}
-
-export type Value = number | string | Buffer | readonly Destination[]
+export type { Destination, Value } from './octets.ts'
 
 /** Parameters and TLVs, by the names of the specification; a TLV that is not in it by its number, `0x1400`. */
 export type Fields = Readonly<Record<string, Value>>
@@ -37,9 +30,10 @@ export class MalformedPdu extends Error {
   readonly sequence: number
   readonly command: string | undefined
 
-  constructor(status: number, sequence: number, command?: string) {
+  /** `problem`: the status without ESME_. */
+  constructor(problem: string, sequence: number, command?: string) {
     super(`malformed PDU${command === undefined ? '' : `: ${command}`}`)
-    this.status = status
+    this.status = smpp.errors[`ESME_${problem}`] ?? 0
     this.sequence = sequence
     this.command = command
   }
@@ -52,7 +46,6 @@ const COMMANDS = Object.entries(smpp.commands).filter(([name]) => !name.includes
 const NAMES: ReadonlyMap<number, string> = new Map(COMMANDS.map(([name, { id }]) => [id, name]))
 const TAGS: ReadonlyMap<number, string> = new Map(Object.values(smpp.tlvs).map(({ id, tag }) => [id, tag]))
 
-type Kind = 'int8' | 'int16' | 'int32' | 'cstring' | 'counted' | 'rest' | 'destinations' | 'refused'
 const { types } = smpp
 const KINDS: ReadonlyMap<object | undefined, Kind> = new Map<object | undefined, Kind>([
   [types.int8, 'int8'],
@@ -65,8 +58,6 @@ const KINDS: ReadonlyMap<object | undefined, Kind> = new Map<object | undefined,
   [types.tlv.buffer, 'rest'],
   [types.tlv.string, 'rest'],
 ])
-const SIZES: Readonly<Partial<Record<Kind, number>>> = { int8: 1, int16: 2, int32: 4 }
-const { ESME_RINVCMDLEN = 0x02, ESME_RINVCMDID = 0x03, ESME_RINVTLVSTREAM = 0xc0, ESME_RINVTLVLEN = 0xc2 } = smpp.errors
 
 /** The parameters of each command, in their order. */
 const PARAMETERS: ReadonlyMap<string, readonly (readonly [name: string, kind: Kind])[]> = new Map(
@@ -92,7 +83,7 @@ export function encode({ command, status, sequence, fields }: Pdu): Buffer {
     for (const [name, kind] of parameters) writer.value(name, kind, fields[name])
     for (const name in fields) {
       const value = fields[name]
-      if (value !== undefined && !parameters.some(([known]) => known === name)) writer.tlv(name, value)
+      if (value !== undefined && !parameters.some(([known]) => known === name)) writer.tlv(name, tagOf(name), kindOf(name), value)
     }
   }
   return writer.finish()
@@ -104,7 +95,7 @@ export function decode(bytes: Buffer): Pdu {
   const status = bytes.readUInt32BE(8)
   const sequence = bytes.readUInt32BE(12)
   const command = NAMES.get(id)
-  if (command === undefined) throw new MalformedPdu(ESME_RINVCMDID, sequence)
+  if (command === undefined) throw new MalformedPdu('RINVCMDID', sequence)
   const lenient = id >= RESPONSE // P2
   const fields: Record<string, Value> = Object.create(null)
   const reader = new Reader(bytes, HEADER_BYTES, (problem) => new MalformedPdu(problem, sequence, command))
@@ -113,12 +104,11 @@ export function decode(bytes: Buffer): Pdu {
     fields[name] = reader.value(kind)
   }
   while (reader.left > 0 && !(lenient && status !== 0)) {
-    if (reader.left < 4) throw new MalformedPdu(ESME_RINVTLVSTREAM, sequence, command)
+    if (reader.left < 4) throw new MalformedPdu('RINVTLVSTREAM', sequence, command)
     const tag = reader.integer(2)
     const length = reader.integer(2)
     const name = TAGS.get(tag)
-    const kind = name === undefined ? 'rest' : KINDS.get(smpp.tlvs[name]?.type)
-    fields[name ?? `0x${tag.toString(16).padStart(4, '0')}`] = reader.tlv(kind, length)
+    fields[name ?? `0x${tag.toString(16).padStart(4, '0')}`] = reader.tlv(name === undefined ? 'rest' : kindOf(name), length)
   }
   return { command, status, sequence, fields }
 }
@@ -141,190 +131,13 @@ export function bytesOf({ fields }: Pdu, name: string): Buffer | undefined {
   return Buffer.isBuffer(value) ? value : undefined
 }
 
-/** P1. */
-class Reader {
-  readonly #bytes: Buffer
-  readonly #malformed: (status: number) => MalformedPdu
-  #at: number
-
-  constructor(bytes: Buffer, at: number, malformed: (status: number) => MalformedPdu) {
-    this.#bytes = bytes
-    this.#at = at
-    this.#malformed = malformed
-  }
-
-  get left(): number {
-    return this.#bytes.length - this.#at
-  }
-
-  integer(size: number): number {
-    return this.#take(size).readUIntBE(0, size)
-  }
-
-  value(kind: Kind): Value {
-    switch (kind) {
-      case 'int8':
-      case 'int16':
-      case 'int32':
-        return this.integer(SIZES[kind] ?? 1)
-      case 'cstring':
-        return this.#cstring()
-      case 'counted':
-        return this.#take(this.integer(1))
-      case 'destinations':
-        return this.#list(() => (this.integer(1) === 1 ? this.#address() : { ton: 0, npi: 0, address: this.#cstring() })) // 2: a distribution list
-      case 'refused':
-        return this.#list(() => ({ ...this.#address(), status: this.integer(4) }))
-      default:
-        return this.#take(this.left)
-    }
-  }
-
-  /** Numbers are taken in any length, text with or without its NUL: servers differ. */
-  tlv(kind: Kind | undefined, length: number): Value {
-    if (length > this.left) throw this.#malformed(ESME_RINVTLVSTREAM)
-    if (kind === 'cstring')
-      return this.#take(length)
-        .toString('latin1')
-        .replace(/\0[\s\S]*$/, '')
-    if (kind === undefined || SIZES[kind] === undefined) return this.#take(length)
-    if (length < 1 || length > 4) throw this.#malformed(ESME_RINVTLVLEN)
-    return this.integer(length)
-  }
-
-  #list(read: () => Destination): Destination[] {
-    return Array.from({ length: this.integer(1) }, read)
-  }
-
-  #address(): Destination {
-    return { ton: this.integer(1), npi: this.integer(1), address: this.#cstring() }
-  }
-
-  #cstring(): string {
-    const end = this.#bytes.indexOf(0, this.#at)
-    if (end < 0) throw this.#malformed(ESME_RINVCMDLEN)
-    const text = this.#bytes.toString('latin1', this.#at, end)
-    this.#at = end + 1
-    return text
-  }
-
-  #take(size: number): Buffer {
-    if (size > this.left) throw this.#malformed(ESME_RINVCMDLEN)
-    this.#at += size
-    return this.#bytes.subarray(this.#at - size, this.#at)
-  }
+/** Throws INVALID_ARGUMENT. */
+function tagOf(name: string): number {
+  const tag = smpp.tlvs[name]?.id ?? (/^0x[0-9a-f]{4}$/i.test(name) ? Number(name) : undefined)
+  if (tag === undefined) throw new CageError('INVALID_ARGUMENT', `there is no TLV ${name}`)
+  return tag
 }
 
-/** P4. */
-class Writer {
-  #bytes = Buffer.allocUnsafe(512)
-  #at = 0
-
-  value(name: string, kind: Kind, value: Value | undefined): void {
-    switch (kind) {
-      case 'int8':
-      case 'int16':
-      case 'int32':
-        return this.integer(name, typeof value === 'number' ? value : 0, SIZES[kind] ?? 1)
-      case 'counted': {
-        const bytes = Buffer.isBuffer(value) ? value : NOTHING
-        if (bytes.length > 254) throw tooLong(name, bytes.length, 254) // 5.2.21
-        this.integer(name, bytes.length, 1)
-        return this.#put(bytes)
-      }
-      case 'destinations':
-      case 'refused': {
-        const list = (Array.isArray(value) ? value : []) as readonly Destination[] // nothing else in Value is an array
-        if (list.length > 254) throw tooLong(name, list.length, 254) // 5.2.24
-        this.integer(name, list.length, 1)
-        for (const each of list) this.#destination(each, kind === 'refused')
-        return
-      }
-      default:
-        return this.#cstring(name, typeof value === 'string' ? value : '')
-    }
-  }
-
-  tlv(name: string, value: Value): void {
-    const known = smpp.tlvs[name]
-    const id = known?.id ?? (/^0x[0-9a-f]{4}$/i.test(name) ? Number(name) : undefined)
-    if (id === undefined) throw new CageError('INVALID_ARGUMENT', `there is no TLV ${name}`)
-    const kind = KINDS.get(known?.type)
-    this.integer('tag', id, 2)
-    this.integer('length', 0, 2)
-    const begin = this.#at
-    if (typeof value === 'number') this.integer(name, value, (kind && SIZES[kind]) ?? 1)
-    else if (typeof value === 'string' && kind === 'cstring') this.#cstring(name, value)
-    else if (typeof value === 'string') this.#put(Buffer.from(value, 'latin1'))
-    else if (Buffer.isBuffer(value)) this.#put(value)
-    else throw new CageError('INVALID_ARGUMENT', `TLV ${name} is neither a number, text nor bytes`)
-    const length = this.#at - begin
-    if (length > 0xffff) throw tooLong(name, length, 0xffff)
-    this.#bytes.writeUInt16BE(length, begin - 2)
-  }
-
-  integer(name: string, value: number, size: number): void {
-    if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size))
-      throw new CageError('INVALID_ARGUMENT', `${name} is no integer of ${8 * size} bits: ${value}`)
-    this.#room(size)
-    this.#at = this.#bytes.writeUIntBE(value, this.#at, size)
-  }
-
-  finish(): Buffer {
-    this.#bytes.writeUInt32BE(this.#at, 0)
-    return this.#bytes.subarray(0, this.#at)
-  }
-
-  #destination({ ton, npi, address, status = 0 }: Destination, refused: boolean): void {
-    if (!refused) this.integer('dest_flag', 1, 1)
-    this.integer('dest_addr_ton', ton, 1)
-    this.integer('dest_addr_npi', npi, 1)
-    this.#cstring('destination_addr', address)
-    if (refused) this.integer('error_status_code', status, 4)
-  }
-
-  #cstring(name: string, text: string): void {
-    const longest = LONGEST[name] ?? 64
-    if (text.length > longest) throw tooLong(name, text.length, longest)
-    this.#room(text.length + 1)
-    for (let n = 0; n < text.length; n++) {
-      const character = text.charCodeAt(n)
-      if (character === 0 || character > 0x7f)
-        throw new CageError('INVALID_ARGUMENT', `${name} has characters that are not ASCII, or a NUL`)
-      this.#bytes[this.#at++] = character
-    }
-    this.#bytes[this.#at++] = 0
-  }
-
-  #put(bytes: Buffer): void {
-    this.#room(bytes.length)
-    this.#at += bytes.copy(this.#bytes, this.#at)
-  }
-
-  #room(size: number): void {
-    if (this.#at + size <= this.#bytes.length) return
-    const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + size))
-    this.#bytes.copy(larger, 0, 0, this.#at)
-    this.#bytes = larger
-  }
-}
-
-const NOTHING = Buffer.alloc(0)
-
-/** Octets of the longest text of a parameter, without its NUL (4 and 5.2). Longer passwords than the specification's 8 are in use. */
-const LONGEST: Readonly<Record<string, number>> = {
-  system_id: 15,
-  password: 64,
-  system_type: 12,
-  address_range: 40,
-  service_type: 5,
-  source_addr: 20,
-  destination_addr: 20,
-  schedule_delivery_time: 16,
-  validity_period: 16,
-  final_date: 16,
-}
-
-function tooLong(name: string, length: number, longest: number): CageError {
-  return new CageError('INVALID_ARGUMENT', `${name} is too long: ${length}, at most ${longest}`)
+function kindOf(name: string): Kind | undefined {
+  return KINDS.get(smpp.tlvs[name]?.type)
 }

@@ -6,6 +6,7 @@
  * S3. A peer that does not answer enquire_link within `responseTimeoutMs` is lost, and whoever waits for an answer is told.
  * S4. Octets that cannot be cut into PDUs end the session. A peer that does not read what we answer is not read any more either.
  * S5. close() lets the requests of the peer that run be answered, says unbind, and waits for the answer, but not for long.
+ * It is somewhat long, because both directions and the end of them are one state.
  *
  * SMPP 3.4: 2.7 (window), 4.2 (unbind), 4.3 (generic_nack), 4.11 (enquire_link), 7.2 (timers).
  */
@@ -17,6 +18,7 @@ import type { Scope } from '../adapter.ts'
 import { lost, statusOf } from './errors.ts'
 import { Frames } from './frames.ts'
 import { decode, encode, type Fields, isResponse, MalformedPdu, type Pdu } from './pdu.ts'
+import { Requests, sentError } from './requests.ts'
 import { Window } from './window.ts'
 
 /** What may take how long, and how much of it at once. */
@@ -56,25 +58,17 @@ export interface SessionSource {
 const GOODBYE_MS = 1_000
 /** What the peer may leave unread before we read no more of it. */
 const MOST_UNREAD_BYTES = 1_000_000
-const HIGHEST_SEQUENCE = 0x7fffffff
-
-interface Pending {
-  readonly command: string
-  readonly timer: NodeJS.Timeout
-  settle(answer: Pdu | CageError): void
-}
 
 export class Session {
   /** Resolves when it is over, with the reason, if it was not ours. */
   readonly ended: Promise<CageError | undefined>
   readonly #source: SessionSource
   readonly #frames: Frames
-  readonly #pending = new Map<number, Pending>()
+  readonly #requests: Requests
   readonly #window: Window
   readonly #heard = new Set<() => void>()
   readonly #watch: NodeJS.Timeout
   #resolveEnded: (why: CageError | undefined) => void = () => {}
-  #sequence = 0
   #serving = 0
   readonly #onServed: (() => void)[] = []
   #over = false
@@ -91,6 +85,7 @@ export class Session {
     const { socket, limits } = source
     this.#frames = new Frames(limits.maxPduBytes)
     this.#window = new Window(limits.window)
+    this.#requests = new Requests(source.name, limits.responseTimeoutMs)
     socket.setNoDelay(true)
     socket.on('data', (bytes) => this.#receive(bytes))
     socket.on('drain', () => socket.resume())
@@ -137,6 +132,7 @@ export class Session {
       const settle = (answer: Pdu | CageError): void => {
         off()
         this.#window.free()
+        if (answer instanceof CageError && answer.code === 'DEADLINE_EXCEEDED') this.#enquire() // S3
         if (left) return answer instanceof CageError ? undefined : onLate?.(answer)
         if (answer instanceof CageError) reject(answer)
         else resolve(answer)
@@ -180,11 +176,7 @@ export class Session {
     this.#source.socket.destroy()
     const error = why ?? new CageError('UNAVAILABLE', `${this.#source.name}: the session has been closed`)
     this.#window.refuse(error)
-    for (const { timer, settle } of this.#pending.values()) {
-      clearTimeout(timer)
-      settle(sentError(error))
-    }
-    this.#pending.clear()
+    this.#requests.fail(error)
     for (const tell of [...this.#heard]) tell()
     this.#allServed()
     this.#resolveEnded(why)
@@ -208,21 +200,8 @@ export class Session {
     return this.broken ? new CageError('UNAVAILABLE', `${this.#source.name}: the session has ended`) : undefined
   }
 
-  #send(command: string, fields: Fields, settle: Pending['settle']): void {
-    do this.#sequence = this.#sequence >= HIGHEST_SEQUENCE ? 1 : this.#sequence + 1
-    while (this.#pending.has(this.#sequence)) // after two thousand million of them
-    const sequence = this.#sequence
-    const bytes = encode({ command, status: 0, sequence, fields })
-    const { responseTimeoutMs } = this.#source.limits
-    const timer = setTimeout(() => {
-      this.#pending.delete(sequence)
-      if (command !== 'enquire_link') this.#enquire()
-      settle(
-        sentError(new CageError('DEADLINE_EXCEEDED', `${this.#source.name}: ${command} was not answered within ${responseTimeoutMs} ms`)),
-      )
-    }, responseTimeoutMs)
-    this.#pending.set(sequence, { command, timer, settle })
-    this.#write(bytes)
+  #send(command: string, fields: Fields, settle: (answer: Pdu | CageError) => void): void {
+    this.#write(this.#requests.add(command, fields, settle))
     if (command !== 'enquire_link') this.#usedAt = Date.now()
   }
 
@@ -294,11 +273,7 @@ export class Session {
   }
 
   #settle(sequence: number, answer: Pdu | CageError): void {
-    const pending = this.#pending.get(sequence)
-    if (!pending) return this.#source.log.debug({ sequence }, 'an answer to nothing, or too late')
-    this.#pending.delete(sequence)
-    clearTimeout(pending.timer)
-    pending.settle(answer)
+    if (!this.#requests.settle(sequence, answer)) this.#source.log.debug({ sequence }, 'an answer to nothing, or too late')
   }
 
   async #serve(request: Pdu): Promise<void> {
@@ -345,11 +320,6 @@ export class Session {
     void this.ended.then(() => clearTimeout(impatience))
     socket.end()
   }
-}
-
-/** The peer may have done it. */
-function sentError({ code, message, retryable }: CageError): CageError {
-  return new CageError(code, message, { retryable, details: { sent: true } })
 }
 
 /** outbind has no answer of its own. */
