@@ -272,6 +272,24 @@ test('smpp smsc: what the outbox has is delivered to who is bound, until the ESM
   assert.deepEqual(delivered.map(({ esm_class }) => esm_class).sort(), [4, 0x40, 0x40].sort())
 })
 
+test('smpp smsc: what an ESME does not take now is delivered again, but not at once', async (t) => {
+  const fetched: number[] = []
+  const it = await bench(
+    t,
+    ({ target }) => {
+      if (target !== 'sms.outgoing') return undefined
+      fetched.push(performance.now())
+      return [{ id: 'a', message: { from: '+4912345', to: '1000', text: 'hello' } }]
+    },
+    { outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 100 } },
+  )
+  const session = await it.bound('receiver')
+  session.on('deliver_sm', (pdu) => session.send(pdu.response({ command_status: 0x64 })))
+  await eventually('it is asked again', () => fetched.length === 3)
+  const [first = 0, , third = 0] = fetched
+  assert.ok(third - first >= 190)
+})
+
 test('smpp smsc: a stop says goodbye to who is bound, after what runs for it', async (t) => {
   const handled = deferred<string>()
   const it = await bench(t, () => handled.promise)

@@ -11,11 +11,13 @@ import type { Log } from '../../log.ts'
 import { whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
 import { tlsOptions } from './client-tls.ts'
-import { fromStatus, lost } from './errors.ts'
+import { fromStatus, lost, statusOf } from './errors.ts'
 import type { EsmeOptions } from './options.ts'
 import { Session, type SessionSource } from './session.ts'
 
 const INTERFACE_VERSION = 0x34
+/** A temporary error of the receiver: the server keeps what it wanted to deliver. */
+const LATER = { full: statusOf('RX_T_APPN'), closing: statusOf('RX_T_APPN') }
 
 export interface BindSource {
   readonly name: string
@@ -30,7 +32,7 @@ export async function bind({ name, log, options, serve }: BindSource, scope: Sco
   const { systemId, password, systemType, addressRange, bindAs } = options
   const command = `bind_${bindAs}`
   const limits = { ...options, peerWindow: options.concurrency }
-  const session = new Session({ name, socket, limits, log, serve })
+  const session = new Session({ name, socket, limits, log, later: LATER, serve })
   try {
     const address = { addr_ton: addressRange.ton, addr_npi: addressRange.npi, address_range: addressRange.pattern }
     const fields = { system_id: systemId, password, system_type: systemType, interface_version: INTERFACE_VERSION, ...address }

@@ -82,7 +82,7 @@ export class Outbox {
         if (!Array.isArray(all)) throw new TypeError('fetch has returned no list')
         const delivered = await Promise.all(all.map((one) => this.#deliver(bound, outbox.settle, recordOf(one, 'what fetch returns'))))
         failures = 0
-        if (delivered.length > 0 && delivered.every(Boolean)) continue
+        if (delivered.length > 0 && delivered.every(Boolean)) continue // there may be more
       } catch (error) {
         if (bound.session.broken) break
         this.#host.log[failures++ === 0 ? 'warn' : 'debug'](
@@ -96,7 +96,7 @@ export class Outbox {
     this.#bound.delete(bound)
   }
 
-  /** Whether it is settled (U1). */
+  /** Whether it was taken, and settled (U1). */
   async #deliver(bound: Bound, settle: string, one: Readonly<Record<string, unknown>>): Promise<boolean> {
     const { id } = one
     if (typeof id !== 'string') throw new TypeError('what fetch returns has no id')
@@ -106,7 +106,7 @@ export class Outbox {
     try {
       const outcome = await this.#outcome(bound, one)
       if (outcome) await this.#call(settle, [bound.peer, id, outcome])
-      return outcome !== undefined
+      return outcome?.delivered === true
     } catch (error) {
       this.#host.log.warn({ err: error, id }, 'what was delivered could not be settled, and will be delivered again')
       return false

@@ -50,6 +50,8 @@ export interface SessionSource {
   readonly socket: Socket
   readonly limits: Limits
   readonly log: Log
+  /** Statuses of what is not taken now: because as much runs as may, or because the session is being closed. */
+  readonly later: { readonly full: number; readonly closing: number }
   /** Answers a request; it never rejects with anything but a mistake of ours. */
   readonly serve: (request: Pdu) => Promise<Answer>
 }
@@ -260,8 +262,8 @@ export class Session {
     if (pdu.command === 'enquire_link') return this.#answer(pdu.command, pdu.sequence, { status: 0 })
     this.#usedAt = Date.now()
     if (pdu.command === 'unbind') return void this.#unbound(pdu.sequence)
-    if (this.#closing !== undefined) return this.#answer(pdu.command, pdu.sequence, { status: statusOf('RSYSERR') })
-    if (this.#serving >= this.#source.limits.peerWindow) return this.#answer(pdu.command, pdu.sequence, { status: statusOf('RTHROTTLED') })
+    if (this.#closing !== undefined) return this.#answer(pdu.command, pdu.sequence, { status: this.#source.later.closing })
+    if (this.#serving >= this.#source.limits.peerWindow) return this.#answer(pdu.command, pdu.sequence, { status: this.#source.later.full })
     void this.#serve(pdu)
   }
 

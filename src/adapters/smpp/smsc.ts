@@ -20,9 +20,12 @@ import { createServer as createSecureServer } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import type { InterfaceHost, Listener } from '../adapter.ts'
 import { Desk } from './desk.ts'
+import { statusOf } from './errors.ts'
 import type { SmppServerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { Session } from './session.ts'
+
+const LATER = { full: statusOf('RTHROTTLED'), closing: statusOf('RSYSERR') }
 
 export async function serve(options: SmppServerOptions, host: InterfaceHost): Promise<Listener> {
   const server = await createServer(options)
@@ -50,7 +53,7 @@ export async function serve(options: SmppServerOptions, host: InterfaceHost): Pr
     if (stopping !== undefined) return void socket.destroy()
     const name = `${socket.remoteAddress ?? 'a peer that has gone'}`
     const desk = new Desk(options, host, name, (peer) => outbox.open(peer, session))
-    const session: Session = new Session({ name, socket, limits: options, log: host.log, serve: (pdu) => desk.serve(pdu) })
+    const session: Session = new Session({ name, socket, limits: options, log: host.log, later: LATER, serve: (pdu) => desk.serve(pdu) })
     sessions.add(session)
     const late = setTimeout(() => {
       if (!desk.peer) session.destroy(new CageError('UNAVAILABLE', `${name}: not bound in time`)) // G1
