@@ -283,8 +283,9 @@ test('smpp smsc: what an ESME does not take now is delivered again, but not at o
     },
     { outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 100 } },
   )
-  const session = await it.bound('receiver')
+  const session = await it.connect()
   session.on('deliver_sm', (pdu) => session.send(pdu.response({ command_status: 0x64 })))
+  await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
   await eventually('it is asked again', () => fetched.length === 3)
   const [first = 0, , third = 0] = fetched
   assert.ok(third - first >= 190)

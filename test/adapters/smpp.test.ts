@@ -189,6 +189,15 @@ test('smpp: a message whose caller has left is cancelled once its id is known', 
   assert.deepEqual([cancel.message_id, cancel.source_addr, cancel.destination_addr], ['late', 'Shop', 'slow'])
 })
 
+test('smpp: a long message that is not done by its deadline says which parts were', async (t) => {
+  const { smsc, connect } = await bench(t)
+  const connection = await connect()
+  smsc.statuses.push(0, ...Array(50).fill(0x58))
+  const long = { ...MESSAGE, text: 'x'.repeat(200) }
+  await assert.rejects(connection.call('submit', [long], scope(300)), fails('DEADLINE_EXCEEDED', { accepted: ['id1'] }))
+  assert.equal(smsc.submitted.length, 2)
+})
+
 test('smpp: a lost session fails what is unanswered, and the next connection binds again', async (t) => {
   const { smsc, connect } = await bench(t)
   const [one, other] = await Promise.all([connect(), connect()])

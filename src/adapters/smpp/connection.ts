@@ -10,7 +10,7 @@ import { CageError } from '../../errors.ts'
 import type { ResourceConnection, Scope } from '../adapter.ts'
 import { addressOf, sourceFields } from './address.ts'
 import type { SmppState, SmppSubmitted } from './api.ts'
-import { fromStatus } from './errors.ts'
+import { fromStatus, statusName } from './errors.ts'
 import { compose, destination, recordOf } from './message.ts'
 import type { SmppOptions } from './options.ts'
 import { type Destination, type Fields, numberOf, type Pdu, textOf } from './pdu.ts'
@@ -95,23 +95,18 @@ export class SmppConnection implements ResourceConnection {
 
   /** X1. `accepted`: ids of the parts before. */
   async #submitPart(command: string, fields: Fields, accepted: string[], scope: Scope): Promise<string> {
+    const onLate = (late: Pdu): void => {
+      if (late.status === 0) this.#takeBack([...accepted, textOf(late, 'message_id')], fields)
+    }
     for (;;) {
       try {
-        const answer = await this.#request(command, wire(command, fields), scope, (late) => this.#takeBack(late, fields))
-        return textOf(answer, 'message_id')
+        return textOf(await this.#request(command, wire(command, fields), scope, onLate), 'message_id')
       } catch (error) {
-        if (!(error instanceof CageError)) throw error
-        if (accepted.length === 0) throw error
-        if (error.code !== 'OVERLOADED') {
-          const details = { ...recordOf(error.details ?? {}, 'details'), accepted }
-          throw new CageError(error.code, `${error.message}, after ${accepted.length} parts`, {
-            details,
-            retryable: error.retryable,
-            cause: error,
-          })
-        }
-        await rest(THROTTLED_MS, scope, this.#shared.name)
+        if (accepted.length === 0 || !(error instanceof CageError) || error.code !== 'OVERLOADED') throw halfSent(error, accepted)
       }
+      await rest(THROTTLED_MS, scope, this.#shared.name).catch((error: unknown) => {
+        throw halfSent(error, accepted)
+      })
     }
   }
 
@@ -125,7 +120,7 @@ export class SmppConnection implements ResourceConnection {
     const failures = (Array.isArray(refused) ? refused : []) as readonly Destination[] // nothing else in Value is an array
     return {
       messageId: textOf(answer, 'message_id'),
-      refused: failures.map(({ address, status = 0 }) => ({ address, status: fromStatus(status, '', '').details })).map(plainRefusal),
+      refused: failures.map(({ address, status = 0 }) => ({ address, status: statusName(status) })),
     }
   }
 
@@ -182,13 +177,21 @@ export class SmppConnection implements ResourceConnection {
   }
 
   /** X2. */
-  #takeBack(late: Pdu, sent: Fields): void {
-    if (late.status !== 0 || this.#session.broken) return
-    const fields: Record<string, Fields[string]> = { message_id: textOf(late, 'message_id') }
-    for (const name of ADDRESSES) fields[name] = sent[name] ?? ''
+  #takeBack(messageIds: readonly string[], sent: Fields): void {
+    const addresses = Object.fromEntries(ADDRESSES.map((name) => [name, sent[name] ?? '']))
     const scope = { deadline: Date.now() + CANCEL_MS, signal: new AbortController().signal }
-    this.#session.request('cancel_sm', fields, scope).catch(() => {}) // its caller has been told that nobody knows
+    for (const message_id of messageIds) {
+      this.#session.request('cancel_sm', { message_id, ...addresses }, scope).catch(() => {}) // its caller has been told that nobody knows
+    }
   }
+}
+
+/** A failure after some parts were accepted says which. */
+function halfSent(error: unknown, accepted: readonly string[]): unknown {
+  if (!(error instanceof CageError) || accepted.length === 0) return error
+  const { code, message, retryable } = error
+  const details = { ...recordOf(error.details ?? {}, 'details'), accepted }
+  return new CageError(code, `${message}, after ${accepted.length} parts`, { details, retryable, cause: error })
 }
 
 /** What cancel_sm names besides the id (4.9.1). */
@@ -215,10 +218,6 @@ function wire(command: string, fields: Fields): Fields {
     ...rest
   } = fields
   return short_message === undefined ? rest : { ...rest, message_payload: short_message }
-}
-
-function plainRefusal({ address, status }: { address: string; status: unknown }): { address: string; status: string } {
-  return { address, status: String(recordOf(status, 'status').statusName) }
 }
 
 function idOf(given: unknown): string {

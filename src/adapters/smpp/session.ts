@@ -107,11 +107,6 @@ export class Session {
     return this.#enquiring
   }
 
-  /** When something was last heard, epoch ms. */
-  get activeAt(): number {
-    return this.#activeAt
-  }
-
   /**
    * Sends a request; resolves with its answer, whatever its status. Rejects with what ended the scope, DEADLINE_EXCEEDED after responseTimeoutMs,
    * or UNAVAILABLE if the session is lost; `details.sent` tells whether the peer may have it. `onLate` gets an answer that nobody waits for any more.
