@@ -74,6 +74,20 @@ export type {
   TransactionOptions as PostgresTransactionOptions,
 } from './adapters/postgresql/api.ts'
 export type { RedisCommandName, RedisCommandOptions, RedisReply, RedisResource, RedisSession, RedisWord } from './adapters/redis/api.ts'
+export type {
+  SmppAccepted,
+  SmppAddress,
+  SmppBind,
+  SmppMessage,
+  SmppOutcome,
+  SmppOutgoing,
+  SmppPeer,
+  SmppReceipt,
+  SmppReceived,
+  SmppResource,
+  SmppState,
+  SmppSubmitted,
+} from './adapters/smpp/api.ts'
 export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
 export type { Double, XmlrpcResource } from './adapters/xmlrpc/api.ts'
 export { defineAdapter, defineCage, defineNode, env } from './define.ts'

@@ -15,6 +15,7 @@ import { cacheOptions, poolOptions } from './pool/options.ts'
 import { postgresListenOptions, postgresOptions } from './postgresql/options.ts'
 import { redisListenOptions, redisOptions } from './redis/options.ts'
 import { scheduleOptions } from './schedule/options.ts'
+import { smppListenOptions, smppOptions } from './smpp/options.ts'
 import { tcpListenOptions, tcpOptions } from './tcp/options.ts'
 import { udpListenOptions, udpOptions } from './udp/options.ts'
 import { voidOptions } from './void/options.ts'
@@ -34,6 +35,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   mysql: { resourceOptions: mysqlOptions },
   redis: { options: redisListenOptions, resourceOptions: redisOptions },
   jms: { options: jmsListenOptions, resourceOptions: jmsOptions },
+  smpp: { options: smppListenOptions, resourceOptions: smppOptions },
   void: { resourceOptions: voidOptions },
 }
 
