@@ -23,6 +23,17 @@ export type {
 } from './actors/contract.ts'
 export type { Saga, Sagas, StepScope } from './actors/saga/contract.ts'
 export type { Callable, Named, Transaction, TransactionOptions, TransactionReport } from './actors/transaction/contract.ts'
+export type {
+  Addresses,
+  EmailResource,
+  Letter,
+  LetterAttachment,
+  Mail,
+  MailAddress,
+  MailAttachment,
+  RecipientOutcome,
+  Sent as MailSent,
+} from './adapters/email/api.ts'
 export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { CacheCall, CachePolicy, CacheSettings } from './adapters/pool/contract.ts'
 export type {

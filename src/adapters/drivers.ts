@@ -6,6 +6,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', listening(() => import('./http/server.ts'))],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['postgresql', { ...listening(() => import('./postgresql/listener.ts')), ...opening(() => import('./postgresql/resource.ts')) }],
+  ['email', { ...listening(() => import('./email/listener.ts')), ...opening(() => import('./email/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

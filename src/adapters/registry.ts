@@ -2,6 +2,7 @@
 import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
+import { emailListenOptions, emailOptions } from './email/options.ts'
 import { httpOptions } from './http/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
@@ -13,6 +14,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   http: { options: httpOptions },
   schedule: { options: scheduleOptions },
   postgresql: { options: postgresListenOptions, resourceOptions: postgresOptions },
+  email: { options: emailListenOptions, resourceOptions: emailOptions },
   void: { resourceOptions: voidOptions },
 }
 
