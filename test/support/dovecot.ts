@@ -31,6 +31,8 @@ export interface DovecotServer {
   deliver(user: string, raw: string | Buffer): void
   /** What is in a folder: each message's bytes and the letters of its flags (S seen, F flagged ...). */
   messages(user: string, folder?: string): { raw: Buffer; flags: string }[]
+  /** Makes a mailbox with nothing in it. */
+  create(user: string): void
   log(): string
   /** SIGKILL of all its processes. */
   kill(): Promise<void>
@@ -71,9 +73,12 @@ export async function startDovecot(owner: Owner, options: { tls?: CertificateFil
   const maildir = (name: string, inner?: string): string => join(dir, 'mail', name, inner === undefined ? '' : `.${inner}`)
   const server: DovecotServer = {
     ports,
-    deliver(name, raw) {
+    create(name) {
       for (const path of [maildir(name), ...['cur', 'new', 'tmp'].map((part) => join(maildir(name), part))])
         if (!existsSync(path)) folder(path)
+    },
+    deliver(name, raw) {
+      server.create(name)
       const file = `${Date.now()}.${process.pid}_${++delivered}.test`
       const temporary = join(maildir(name), 'tmp', file)
       writeFileSync(temporary, raw)

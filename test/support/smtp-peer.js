@@ -50,7 +50,7 @@ const server = new SMTPServer({
     })
   },
 })
-server.on('error', () => {})
+server.on('error', (error) => error.code === 'EADDRINUSE' && console.error(error)) // all else is a connection's
 server.listen(port, '127.0.0.1', () => process.send({ event: 'ready' }))
 process.on('message', (id) => {
   const answer = () => process.send({ event: 'answer', id, running: running.size, sessions: sessions.size, messages })

@@ -90,7 +90,7 @@ export async function startSmtp(
       await within('the mail server has ended', exited)
     },
     async start() {
-      if (running && running.exitCode === null && running.signalCode === null) return
+      await server.kill() // it may be ending by itself
       bytes = 0
       const child = fork(join(import.meta.dirname, 'smtp-peer.js'), [words], {
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -22,6 +22,10 @@ export function fromSmtp(error: unknown, resource: string, what = 'the server'):
   if (error instanceof CageError) return error
   const { code, responseCode, response } = foreign(error)
   if (code === 'EAUTH') return refusedUs(error, resource, response)
+  if (code === 'EMESSAGE' && responseCode === undefined)
+    return new CageError('PAYLOAD_TOO_LARGE', `${resource}: ${what} is larger than the server takes`, { cause: error })
+  if (code === 'EENVELOPE' && responseCode === undefined)
+    return new CageError('INVALID_ARGUMENT', `${resource}: ${what} has a sender or recipient that is no address`, { cause: error })
   if (responseCode === undefined || code === 'ESOCKET' || code === 'ECONNECTION' || code === 'ETLS') return lost(error, resource)
   return refusal(responseCode, String(response ?? ''), `${resource}: ${what} was refused`)
 }

@@ -14,9 +14,6 @@ import type { Mailbox, Visit } from './mailbox.ts'
 import type { Disposal, ImapOptions } from './options.ts'
 import { tlsOptions } from './tls.ts'
 
-const CONNECT_MS = 10_000
-const COMMAND_MS = 30_000
-const FETCH_MS = 300_000
 const GOODBYE_MS = 1_000
 /** What a server says besides the message's bytes. */
 const FRAMING_BYTES = 64 * 1024
@@ -25,7 +22,7 @@ const SILENCE_MS = 2 ** 31 - 1
 
 /** Connects and opens the folder; leaves nothing behind if it cannot. UNAVAILABLE, UNAUTHENTICATED, NOT_FOUND. */
 export async function openImap(options: ImapOptions, name: string, signal: AbortSignal): Promise<Mailbox> {
-  const { host, port, encryption, user, password = '', folder, maxMessageBytes } = options
+  const { host, port, encryption, user, password = '', folder, answerMs, maxMessageBytes } = options
   const client = new ImapFlow({
     ...{ host, port, secure: encryption === 'tls', ...(encryption === 'tls' ? {} : { doSTARTTLS: encryption === 'starttls' }) },
     auth: { user: user ?? '', pass: password },
@@ -33,12 +30,12 @@ export async function openImap(options: ImapOptions, name: string, signal: Abort
     logger: false,
     disableAutoIdle: true,
     clientInfo: { name: 'menagerie' },
-    ...{ connectionTimeout: CONNECT_MS, greetingTimeout: CONNECT_MS, socketTimeout: SILENCE_MS },
+    ...{ connectionTimeout: answerMs, greetingTimeout: answerMs, socketTimeout: SILENCE_MS },
     ...{ maxLiteralSize: maxMessageBytes + FRAMING_BYTES, maxResponseSize: maxMessageBytes + 4 * FRAMING_BYTES },
   })
   const mailbox = new ImapMailbox(client, options, name)
   try {
-    await mailbox.step(client.connect(), CONNECT_MS, signal)
+    await mailbox.step(client.connect(), answerMs, signal)
     await mailbox.select(signal)
     return mailbox
   } catch (error) {
@@ -75,8 +72,8 @@ class ImapMailbox implements Mailbox, Visit {
   }
 
   async select(signal: AbortSignal): Promise<void> {
-    const { folder, done, setAside } = this.#options
-    const { uidValidity, readOnly } = await this.step(this.#client.mailboxOpen(folder), COMMAND_MS, signal)
+    const { folder, done, setAside, answerMs } = this.#options
+    const { uidValidity, readOnly } = await this.step(this.#client.mailboxOpen(folder), answerMs, signal)
     if (readOnly) throw new CageError('FORBIDDEN', `${this.#name}: ${folder} is read-only`, { retryable: true })
     this.#uidValidity = String(uidValidity)
     for (const disposal of [done, setAside])
@@ -86,7 +83,7 @@ class ImapMailbox implements Mailbox, Visit {
   /** It may be there, and some servers say so by an error; whether messages can be moved there is seen when one is. */
   async #create(folder: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.step(this.#client.mailboxCreate(folder), COMMAND_MS, signal)
+      await this.step(this.#client.mailboxCreate(folder), this.#options.answerMs, signal)
     } catch (error) {
       if (!this.#client.usable) throw error
     }
@@ -104,9 +101,9 @@ class ImapMailbox implements Mailbox, Visit {
   }
 
   async fetch(name: string): Promise<Buffer> {
-    const { maxMessageBytes } = this.#options
+    const { maxMessageBytes, answerMs } = this.#options
     const source = { start: 0, maxLength: maxMessageBytes + 1 }
-    const message = await this.#command(() => this.#client.fetchOne(uidOf(name), { uid: true, source }, { uid: true }), FETCH_MS)
+    const message = await this.#command(() => this.#client.fetchOne(uidOf(name), { uid: true, source }, { uid: true }), 10 * answerMs)
     if (!message || message.source === undefined) throw new CageError('NOT_FOUND', `${this.#name}: the message is gone`)
     if (message.source.length > maxMessageBytes)
       throw new CageError('PAYLOAD_TOO_LARGE', `${this.#name}: the message is larger than ${maxMessageBytes} bytes`)
@@ -158,7 +155,7 @@ class ImapMailbox implements Mailbox, Visit {
     })
   }
 
-  async #command<T>(command: () => Promise<T>, limitMs: number = COMMAND_MS): Promise<T> {
+  async #command<T>(command: () => Promise<T>, limitMs: number = this.#options.answerMs): Promise<T> {
     try {
       return await this.step(command(), limitMs)
     } catch (error) {

@@ -45,6 +45,8 @@ interface Reading extends MailServer {
   /** A failed message is tried again after so long, then twice as long, and so on up to an hour. */
   retryMs: number
   pollMs: number
+  /** A server that does not answer for so long is lost; a message may take ten times as long. */
+  answerMs: number
   maxMessageBytes: number
 }
 
@@ -112,6 +114,7 @@ const reading = {
   attempts: z.number().int().min(1).max(1_000).default(3),
   retryMs: ms.default(60_000),
   pollMs: ms.default(60_000),
+  answerMs: ms.max(3_600_000).default(30_000),
   maxMessageBytes: bytes.default(10 * 1024 * 1024),
 }
 

@@ -10,23 +10,19 @@ import type { Mailbox, Visit } from './mailbox.ts'
 import type { Pop3Options } from './options.ts'
 import { Pop3Client } from './pop3-client.ts'
 
-const CONNECT_MS = 10_000
-const COMMAND_MS = 30_000
-const FETCH_MS = 300_000
-
 /** The server is there and lets us in, or it rejects: UNAVAILABLE, UNAUTHENTICATED. */
 export async function openPop3(options: Pop3Options, name: string, signal: AbortSignal): Promise<Mailbox> {
-  const { host, port, maxMessageBytes } = options
-  const within = (ms: number): Scope => ({ deadline: Date.now() + ms, signal: new AbortController().signal })
-  const first = await Pop3Client.open(options, name, { deadline: Date.now() + CONNECT_MS, signal })
-  await first.quit(within(COMMAND_MS))
+  const { host, port, answerMs, maxMessageBytes } = options
+  const within = (ms: number = answerMs): Scope => ({ deadline: Date.now() + ms, signal: new AbortController().signal })
+  const first = await Pop3Client.open(options, name, { deadline: Date.now() + answerMs, signal })
+  await first.quit(within())
   return {
     address: `pop3://${host}:${port}`,
     async visit(work) {
-      const client = await Pop3Client.open(options, name, within(CONNECT_MS))
+      const client = await Pop3Client.open(options, name, within())
       try {
         await work(visitOf(client))
-        await client.quit(within(COMMAND_MS))
+        await client.quit(within())
       } finally {
         client.destroy()
       }
@@ -44,18 +40,18 @@ export async function openPop3(options: Pop3Options, name: string, signal: Abort
     }
     return {
       async list() {
-        const ids = await client.uidl(within(COMMAND_MS))
+        const ids = await client.uidl(within())
         numbers = new Map([...ids].map(([number, id]) => [id, number]))
         return [...numbers.keys()]
       },
       async fetch(id) {
-        const size = await client.size(numberOf(id), within(COMMAND_MS))
+        const size = await client.size(numberOf(id), within())
         if (size > maxMessageBytes)
           throw new CageError('PAYLOAD_TOO_LARGE', `${name}: the message of ${size} bytes is larger than ${maxMessageBytes}`)
-        return await client.retr(numberOf(id), maxMessageBytes, within(FETCH_MS))
+        return await client.retr(numberOf(id), maxMessageBytes, within(10 * answerMs))
       },
       async dispose(id, how) {
-        if (how === 'done') await client.dele(numberOf(id), within(COMMAND_MS)) // O1
+        if (how === 'done') await client.dele(numberOf(id), within()) // O1
         return true
       },
     }
