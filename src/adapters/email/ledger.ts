@@ -54,8 +54,10 @@ export function claim(book: Book, listed: readonly string[], { by, now, room, at
   for (const name of listed) {
     const mark = book.get(name)
     if (mark?.is === 'done' || mark?.is === 'aside') claims.disposals.push({ name, how: mark.is })
-    else if (mark && restsUntil(mark) > now) claims.rest.set(name, restsUntil(mark))
-    else {
+    else if (mark && restsUntil(mark) > now) {
+      const isOwn = mark.is === 'claimed' && mark.by === by // it ends before, and whoever claims knows when
+      if (!isOwn) claims.rest.set(name, restsUntil(mark))
+    } else {
       const before = mark && 'attempts' in mark ? mark.attempts : 0
       if (before >= attempts) {
         book.set(name, { is: 'aside', at: now }) // G2
