@@ -174,7 +174,7 @@ mail_gid = ${group}
 mail_fsync = never
 auth_mechanisms = plain login
 auth_failure_delay = 0
-${service('anvil', '')}${service('imap-login', listener('imap', ports.imap, false) + listener('imaps', ports.imaps, true))}${service(
+${service('imap-login', listener('imap', ports.imap, false) + listener('imaps', ports.imaps, true))}${service(
   'pop3-login',
   listener('pop3', ports.pop3, false) + listener('pop3s', ports.pop3s, true),
 )}`
@@ -192,6 +192,12 @@ passdb {
 userdb {
   driver = static
   args = uid=${user} gid=${group} home=${dir}/mail/%u allow_all_users=yes
+}
+service anvil {
+  chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service stats {
   chroot =
@@ -220,6 +226,9 @@ userdb static {
     gid = ${group}
   }
   allow_all_users = yes
+}
+service anvil {
+  chroot =
 }
 service imap-hibernate {
   chroot =

@@ -57,12 +57,13 @@ export class Deliveries {
   }
 
   async #pass(visit: Visit, signal: AbortSignal): Promise<void> {
+    const listedAt = Date.now()
     const listed = await visit.list()
     const now = Date.now()
     if (listed.every((name) => this.#running.has(name) || (this.#rest.get(name) ?? 0) > now)) return
     const room = signal.aborted ? 0 : this.#options.concurrency - this.#running.size
     const { taken, disposals, exhausted, rest } = await this.#ledger.update((book) =>
-      claim(book, listed, { by: this.#me, now: Date.now(), room, attempts: this.#options.attempts }),
+      claim(book, listed, { by: this.#me, now: Date.now(), listedAt, room, attempts: this.#options.attempts }),
     )
     for (const name of exhausted)
       this.#host.log.error({ message: name }, 'a message is set aside: whoever had it did not live to say what was wrong')

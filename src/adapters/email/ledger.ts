@@ -4,7 +4,7 @@
  *     another's: at least once, and mostly once.
  * G2. The claim counts as an attempt: a message that kills its reader is set aside in the end.
  * G3. A message is marked as done before it is disposed of: whoever finds it in the mailbox afterwards only disposes of it.
- * G4. A mark outlives its message by GRACE_MS: nobody claims from a list that is older.
+ * G4. A mark outlives its message by GRACE_MS, and nobody claims from a list that is half as old: clocks may differ by the other half.
  * Changes that come while one is being written are written together.
  */
 import type { InterfaceMemory } from '../adapter.ts'
@@ -12,7 +12,7 @@ import type { InterfaceMemory } from '../adapter.ts'
 /** A copy that does not renew its claims for so long has lost them, ms. */
 export const LEASE_MS = 30_000
 /** G4 */
-export const GRACE_MS = 60_000
+export const GRACE_MS = 20_000
 
 /** What is known of one message. Times are epoch ms. */
 export type Mark =
@@ -31,6 +31,8 @@ export type Book = Map<string, Mark>
 export interface Claiming {
   by: string
   now: number
+  /** When the mailbox was asked what it has. */
+  listedAt: number
   /** How many at most. */
   room: number
   attempts: number
@@ -47,10 +49,11 @@ export interface Claims {
 }
 
 /** Claims messages that wait, and forgets what is no longer there; `listed` is what the mailbox has. */
-export function claim(book: Book, listed: readonly string[], { by, now, room, attempts }: Claiming): Claims {
+export function claim(book: Book, listed: readonly string[], { by, now, listedAt, room, attempts }: Claiming): Claims {
+  const claims: Claims = { taken: [], disposals: [], exhausted: [], rest: new Map() }
+  if (now - listedAt > GRACE_MS / 2) return claims // G4
   const there = new Set(listed)
   for (const [name, mark] of book) if (!there.has(name) && isOver(mark, now)) book.delete(name)
-  const claims: Claims = { taken: [], disposals: [], exhausted: [], rest: new Map() }
   for (const name of listed) {
     const mark = book.get(name)
     if (mark?.is === 'done' || mark?.is === 'aside') claims.disposals.push({ name, how: mark.is })
