@@ -96,7 +96,7 @@ class ImapMailbox implements Mailbox, Visit {
   async list(): Promise<string[]> {
     this.#news = false
     const uids = await this.#command(() => this.#client.search(this.#waiting, { uid: true }))
-    if (!uids) throw this.#lost()
+    if (!uids) throw this.#client.usable ? new CageError('UNAVAILABLE', `${this.#name}: the server refused to search`) : this.#lost()
     return uids.map((uid) => `${this.#uidValidity}.${uid}`)
   }
 

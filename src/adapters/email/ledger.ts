@@ -10,7 +10,7 @@
 import type { InterfaceMemory } from '../adapter.ts'
 
 /** A copy that does not renew its claims for so long has lost them, ms. */
-export const LEASE_MS = 30_000
+export const LEASE_MS = 10_000
 /** G4 */
 export const GRACE_MS = 20_000
 

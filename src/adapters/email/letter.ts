@@ -1,15 +1,24 @@
 /**
  * Letter: the bytes of a message → plain data (RFC 5322, MIME), as it crosses the bus.
  * L1. Nothing in it is believed: names are names, HTML is text, and what cannot be read is INVALID_ARGUMENT.
+ * L2. It holds nobody up for long: HTML that is longer than LONGEST_HTML is not made into text.
  */
 import { createHash } from 'node:crypto'
 import { type AddressObject, type EmailAddress, simpleParser } from 'mailparser'
 import { CageError } from '../../errors.ts'
 import type { Letter, MailAddress } from './api.ts'
 
+const LONGEST_HTML = 500_000
+
 /** Parses a message. */
 export async function parseLetter(raw: Buffer): Promise<Letter> {
-  const options = { keepCidLinks: true, skipTextToHtml: true, skipTextLinks: true, checksumAlgo: false } as const
+  const options = {
+    maxHtmlLengthToParse: LONGEST_HTML,
+    keepCidLinks: true,
+    skipTextToHtml: true,
+    skipTextLinks: true,
+    checksumAlgo: false,
+  } as const
   const mail = await simpleParser(raw, options as Parameters<typeof simpleParser>[1]).catch((cause: unknown) => {
     throw new CageError('INVALID_ARGUMENT', 'the message cannot be read', { cause }) // L1
   })
