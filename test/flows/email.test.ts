@@ -39,7 +39,7 @@ const start = (): NodeProcess => startNode(suite, folder.dir, ['--cage', 'shop',
 
 before(async () => {
   ;[nats, dovecot, smtp] = await Promise.all([startNats(suite), startDovecot(suite), startSmtp(suite)])
-  for (const user of ['orders', 'queries']) dovecot.create(user)
+  for (const user of ['user1', 'user2']) dovecot.create(user)
   folder = project(suite, {
     'cages/shop/orders.js': ORDERS,
     'config/shop.ts': `
@@ -48,8 +48,8 @@ before(async () => {
       export default defineCage({
         resources: { mail: { kind: 'email', host: '127.0.0.1', port: ${smtp.port}, from: 'Shop <shop@x.test>' } },
         interfaces: {
-          orders: { ...box, protocol: 'imap', port: ${dovecot.ports.imap}, user: 'orders', call: 'orders.mailed' },
-          queries: { ...box, protocol: 'pop3', port: ${dovecot.ports.pop3}, user: 'queries', call: 'orders.answer', queue: 'retry' },
+          orders: { ...box, protocol: 'imap', port: ${dovecot.ports.imap}, user: 'user1', call: 'orders.mailed' },
+          queries: { ...box, protocol: 'pop3', port: ${dovecot.ports.pop3}, user: 'user2', call: 'orders.answer', queue: 'retry' },
         },
       })`,
   })
@@ -68,9 +68,9 @@ async function call(owner: Parameters<typeof testBus>[0], method: string): Promi
 }
 
 test('email: a letter is answered in a transaction, once, and is gone after that', async (t) => {
-  dovecot.deliver('orders', letter('first'))
+  dovecot.deliver('user1', letter('first'))
   await eventually('it is answered', async () => (await sent('Re: first')).length > 0)
-  await eventually('it is gone', () => dovecot.messages('orders').length === 0)
+  await eventually('it is gone', () => dovecot.messages('user1').length === 0)
   assert.equal((await sent('Re: first')).length, 1)
   assert.deepEqual(await call(t, 'letters'), ['first'])
 })
@@ -84,24 +84,24 @@ test('email: a message that is refused at the commit undoes the transaction', as
 })
 
 test('email: a letter that goes through a queue has one answer', async () => {
-  dovecot.deliver('queries', letter('query'))
+  dovecot.deliver('user2', letter('query'))
   await eventually('it is answered', async () => (await sent('Re: query')).length > 0)
-  await eventually('it is gone', () => dovecot.messages('queries').length === 0)
+  await eventually('it is gone', () => dovecot.messages('user2').length === 0)
   assert.equal((await sent('Re: query')).length, 1)
 })
 
 test('email: a letter that kills the node is set aside in the end, the others are handled', async () => {
-  dovecot.deliver('orders', letter('kill'))
+  dovecot.deliver('user1', letter('kill'))
   await within('it has killed the node', node.exited)
   node = start()
   await node.ready
-  dovecot.deliver('orders', letter('after'))
+  dovecot.deliver('user1', letter('after'))
   await eventually('it is answered', async () => (await sent('Re: after')).length > 0)
   await eventually(
     'only the bad one is left, with its flag',
     () =>
       dovecot
-        .messages('orders')
+        .messages('user1')
         .map(({ flags }) => flags)
         .join() === 'F',
     60_000,

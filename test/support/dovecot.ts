@@ -1,4 +1,4 @@
-/** Real Dovecot servers (IMAP and POP3) on free ports of loopback, 2.3 or 2.4. Every user is there, with the password `pw`; mail is in Maildirs. */
+/** Real Dovecot servers (IMAP and POP3) on free ports of loopback, 2.3 or 2.4. The users of USERS are there, mail is in Maildirs. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -24,6 +24,7 @@ import { signalTree, unprivileged } from './processes.ts'
 import { eventually, within } from './wait.ts'
 
 export const PASSWORD = 'pw'
+export const USERS: readonly string[] = Array.from({ length: 100 }, (_, n) => `user${n + 1}`)
 
 export interface DovecotServer {
   readonly ports: Readonly<Record<'imap' | 'imaps' | 'pop3' | 'pop3s', number>>
@@ -63,6 +64,8 @@ export async function startDovecot(owner: Owner, options: { tls?: CertificateFil
       chmodSync(own(join(dir, 'tls', name)), 0o600)
     }
   const config = join(dir, 'dovecot.conf')
+  writeFileSync(join(dir, 'passwd'), USERS.map((name) => `${name}:{PLAIN}${PASSWORD}::::::\n`).join(''))
+  own(join(dir, 'passwd'))
   const user = account?.name ?? userInfo().username
   const isOld = execFileSync('dovecot', ['--version']).toString().startsWith('2.3')
   const facts = { dir, user, group: execFileSync('id', ['-gn', user]).toString().trim(), ports, tls: options.tls !== undefined }
@@ -173,7 +176,6 @@ mail_uid = ${user}
 mail_gid = ${group}
 mail_fsync = never
 auth_mechanisms = plain login
-auth_failure_delay = 0
 ${service('imap-login', listener('imap', ports.imap, false) + listener('imaps', ports.imaps, true))}${service(
   'pop3-login',
   listener('pop3', ports.pop3, false) + listener('pop3s', ports.pop3s, true),
@@ -184,14 +186,15 @@ function of23({ dir, user, group, tls }: Facts): string {
   const socket = (name: string): string => `  unix_listener ${name} {\n    user = ${user}\n    mode = 0660\n  }\n`
   return `protocols = imap pop3
 disable_plaintext_auth = no
+auth_failure_delay = 0
 ${tls ? `ssl_cert = <${dir}/tls/cert\nssl_key = <${dir}/tls/key\n` : ''}mail_location = maildir:${dir}/mail/%u
 passdb {
-  driver = static
-  args = password=${PASSWORD}
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u ${dir}/passwd
 }
 userdb {
   driver = static
-  args = uid=${user} gid=${group} home=${dir}/mail/%u allow_all_users=yes
+  args = uid=${user} gid=${group} home=${dir}/mail/%u
 }
 service anvil {
   chroot =
@@ -216,16 +219,18 @@ auth_allow_cleartext = yes
 ${tls ? `ssl_server_cert_file = ${dir}/tls/cert\nssl_server_key_file = ${dir}/tls/key\n` : ''}mail_driver = maildir
 mail_path = ${dir}/mail/%{user}
 mail_home = ${dir}/mail/%{user}
-mail_inbox_path = ${dir}/mail/%{user}
-passdb static {
-  password = ${PASSWORD}
+passdb passwd-file {
+  passwd_file_path = ${dir}/passwd
+  default_password_scheme = PLAIN
 }
 userdb static {
   fields {
     uid = ${user}
     gid = ${group}
   }
-  allow_all_users = yes
+}
+namespace inbox {
+  inbox = yes
 }
 service anvil {
   chroot =

@@ -129,14 +129,14 @@ function messageIdOf(id: string | undefined, sender: string, { cage, resource }:
   return `<${local}@${domain}>`
 }
 
-/** The file is read each time, so that a renewed key is taken up. */
+/** The file is read each time, so that a renewed key is taken up. Without a good key nodemailer would send the message unsigned. */
 async function sign(bytes: Buffer, { domain, selector, keyFile }: NonNullable<EmailOptions['dkim']>, resource: string): Promise<Buffer> {
   let privateKey: string
   try {
     privateKey = readFileSync(keyFile, 'utf8')
-    createPrivateKey(privateKey) // nodemailer would send the message unsigned
+    if (createPrivateKey(privateKey).asymmetricKeyType !== 'rsa') throw new Error('it is no RSA key')
   } catch (cause) {
-    throw new CageError('UNAVAILABLE', `${resource}: ${keyFile} holds no private key for DKIM`, { cause })
+    throw new CageError('UNAVAILABLE', `${resource}: ${keyFile} holds no RSA key for DKIM`, { cause })
   }
   const chunks: Buffer[] = []
   for await (const chunk of new DKIM({ domainName: domain, keySelector: selector, privateKey }).sign(bytes)) chunks.push(Buffer.from(chunk))
