@@ -47,40 +47,40 @@ export type Addresses = string | { name?: string; address: string } | readonly (
 /** A message to send. */
 export interface Mail {
   /** Default: the resource's. */
-  from?: Addresses
-  to?: Addresses
-  cc?: Addresses
+  from?: Addresses | undefined
+  to?: Addresses | undefined
+  cc?: Addresses | undefined
   /** Gets it too; the others do not see that. */
-  bcc?: Addresses
-  replyTo?: Addresses
-  subject?: string
-  text?: string
-  html?: string
-  attachments?: readonly MailAttachment[]
+  bcc?: Addresses | undefined
+  replyTo?: Addresses | undefined
+  subject?: string | undefined
+  text?: string | undefined
+  html?: string | undefined
+  attachments?: readonly MailAttachment[] | undefined
   /** Further forms of the text, e.g. a calendar entry. */
-  alternatives?: readonly { contentType: string; content: string | Uint8Array }[]
-  headers?: Readonly<Record<string, string | readonly string[]>>
+  alternatives?: readonly { contentType: string; content: string | Uint8Array }[] | undefined
+  headers?: Readonly<Record<string, string | readonly string[]>> | undefined
   /** Default: now. */
-  date?: Date
-  inReplyTo?: string
-  references?: readonly string[]
+  date?: Date | undefined
+  inReplyTo?: string | undefined
+  references?: readonly string[] | undefined
   /** Messages with the same id have the same Message-ID, e.g. `ctx.request.callId`: whoever gets one twice can tell. */
-  id?: string
+  id?: string | undefined
   /** The Message-ID itself, with angle brackets. */
-  messageId?: string
+  messageId?: string | undefined
   /** Who sends and gets it, instead of those in its head; an empty `from` wants no bounces. */
-  envelope?: { from: string; to: readonly string[] }
+  envelope?: { from: string; to: readonly string[] } | undefined
   /** Sent to all recipients or to nobody. Default false: to those that the server takes. */
-  everyRecipient?: boolean
+  everyRecipient?: boolean | undefined
 }
 
 export interface MailAttachment {
-  filename?: string
+  filename?: string | undefined
   content: string | Uint8Array
   /** Default: by the filename. */
-  contentType?: string
+  contentType?: string | undefined
   /** The HTML shows it by `<img src="cid:...">`. */
-  cid?: string
+  cid?: string | undefined
 }
 
 /** What the server has said. */

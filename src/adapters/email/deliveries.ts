@@ -25,7 +25,9 @@ export class Deliveries {
   readonly #options: EmailListenOptions
   readonly #host: InterfaceHost
   readonly #me: string = randomUUID()
-  /** By the message's name. */
+  /** Messages that are ours: renewed until it is written down what became of them. */
+  readonly #claimed = new Set<string>()
+  /** Those of them that are being handled. */
   readonly #running = new Map<string, Promise<void>>()
   /** Nothing is to be done about these before (epoch ms). */
   #rest = new Map<string, number>()
@@ -68,12 +70,15 @@ export class Deliveries {
     for (const name of exhausted)
       this.#host.log.error({ message: name }, 'a message is set aside: whoever had it did not live to say what was wrong')
     this.#rest = rest
-    await this.#dispose(visit, disposals)
-    const left = [...taken]
+    for (const { name } of taken) this.#claimed.add(name)
     try {
-      for (let next = left.shift(); next && !signal.aborted; next = left.shift()) await this.#take(visit, next)
+      await this.#dispose(visit, disposals)
+      for (let next = taken[0]; next && !signal.aborted; next = taken[0]) {
+        taken.shift()
+        await this.#take(visit, next)
+      }
     } finally {
-      await Promise.all(left.map(({ name, attempt }) => this.#giveBack(name, attempt - 1)))
+      await Promise.all(taken.map(({ name, attempt }) => this.#giveBack(name, attempt - 1)))
     }
   }
 
@@ -148,9 +153,12 @@ export class Deliveries {
   async #mark(name: string, mark: Mark): Promise<void> {
     for (const giveUpAt = Date.now() + LEASE_MS; ; await pause(MARK_AGAIN_MS)) {
       try {
-        return await this.#ledger.update((book) => settle(book, name, this.#me, mark))
+        await this.#ledger.update((book) => settle(book, name, this.#me, mark))
+        this.#claimed.delete(name)
+        return
       } catch (error) {
         if (Date.now() < giveUpAt) continue
+        this.#claimed.delete(name)
         const fields = { message: name, mark: mark.is, err: error }
         return this.#host.log.error(fields, 'what became of a message was not written down, it may be handled again')
       }
@@ -163,8 +171,8 @@ export class Deliveries {
   }
 
   #renew(): void {
-    if (this.#running.size === 0) return
-    const names = [...this.#running.keys()]
+    if (this.#claimed.size === 0) return
+    const names = [...this.#claimed]
     this.#ledger
       .update((book) => renew(book, names, this.#me, Date.now()))
       .catch((error: unknown) => this.#host.log.debug({ err: error }, 'claims were not renewed'))

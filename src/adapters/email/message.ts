@@ -78,12 +78,12 @@ export async function composeMessage(given: unknown, branch: string | undefined,
   const mail = parseMail(given, resource)
   const from = mail.from ?? options.from
   if (from === undefined) throw new CageError('INVALID_ARGUMENT', `${resource}: the message names no sender, nor does the resource (from)`)
-  const { id, messageId, everyRecipient = false, envelope, ...content } = mail
+  const { id, messageId, everyRecipient = false, envelope, attachments = [], alternatives = [], ...head } = mail
   const node = new MailComposer({
-    ...(structuredClone(content) as object), // the composer changes what it is given
+    ...(structuredClone(head) as object), // the composer changes what it is given
     from: structuredClone(from) as string,
-    attachments: (mail.attachments ?? []).map((each) => ({ ...each, content: contentOf(each.content) })),
-    alternatives: (mail.alternatives ?? []).map((each) => ({ ...each, content: contentOf(each.content) })),
+    attachments: attachments.map((each) => ({ ...each, content: contentOf(each.content) })),
+    alternatives: alternatives.map((each) => ({ ...each, content: contentOf(each.content) })),
     disableFileAccess: true,
     disableUrlAccess: true,
     newline: 'win',
