@@ -39,6 +39,17 @@ export type {
   ResourceHost,
   Scope,
 } from './adapters/adapter.ts'
+export type {
+  Addresses,
+  EmailResource,
+  Letter,
+  LetterAttachment,
+  Mail,
+  MailAddress,
+  MailAttachment,
+  RecipientOutcome,
+  Sent as MailSent,
+} from './adapters/email/api.ts'
 export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
 export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'

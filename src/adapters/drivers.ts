@@ -17,6 +17,7 @@ export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['redis', { ...listening(() => import('./redis/listener.ts')), ...opening(() => import('./redis/resource.ts')) }],
   ['jms', { ...listening(() => import('./jms/listener.ts')), ...opening(() => import('./jms/resource.ts')) }],
   ['smpp', { ...listening(() => import('./smpp/listener.ts')), ...opening(() => import('./smpp/resource.ts')) }],
+  ['email', { ...listening(() => import('./email/listener.ts')), ...opening(() => import('./email/resource.ts')) }],
   ['void', opening(() => import('./void/resource.ts'))],
 ])
 

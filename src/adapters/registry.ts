@@ -2,6 +2,7 @@
 import type { ZodType } from 'zod'
 import type { Adapter } from './adapter.ts'
 import { DRIVERS } from './drivers.ts'
+import { emailListenOptions, emailOptions } from './email/options.ts'
 import { execOptions } from './exec/options.ts'
 import { fileListenOptions, fileOptions } from './file/options.ts'
 import { httpClientOptions } from './http/client-options.ts'
@@ -36,6 +37,7 @@ const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOption
   redis: { options: redisListenOptions, resourceOptions: redisOptions },
   jms: { options: jmsListenOptions, resourceOptions: jmsOptions },
   smpp: { options: smppListenOptions, resourceOptions: smppOptions },
+  email: { options: emailListenOptions, resourceOptions: emailOptions },
   void: { resourceOptions: voidOptions },
 }
 
