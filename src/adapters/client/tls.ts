@@ -1,6 +1,5 @@
 /** TLS towards a server: what is configured, as Node takes it. The server is verified, unless that is switched off. */
 import { readFileSync } from 'node:fs'
-import type { ConnectionOptions } from 'node:tls'
 import { CageError } from '../../errors.ts'
 
 /** Checked and complete. */
@@ -15,8 +14,17 @@ export interface ClientTls {
   verify: boolean
 }
 
+/** Of Node's `ConnectionOptions`. */
+export interface TlsSettings {
+  rejectUnauthorized: boolean
+  servername?: string
+  ca?: Buffer
+  cert?: Buffer
+  key?: Buffer
+}
+
 /** Reads the files; call it for each connection: certificates are renewed while we run. UNAVAILABLE. */
-export function tlsOptions({ caFile, certFile, keyFile, serverName, verify }: ClientTls, resource: string): ConnectionOptions {
+export function tlsOptions({ caFile, certFile, keyFile, serverName, verify }: ClientTls, resource: string): TlsSettings {
   try {
     return {
       rejectUnauthorized: verify,

@@ -9,10 +9,10 @@ import { ImapFlow, type SearchObject } from 'imapflow'
 import { CageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
 import { whenEnded } from '../../scope.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { fromImap } from './errors.ts'
 import type { Mailbox, Visit } from './mailbox.ts'
 import type { Disposal, ImapOptions } from './options.ts'
-import { tlsOptions } from './tls.ts'
 
 const GOODBYE_MS = 1_000
 /** What a server says besides the message's bytes. */
@@ -26,7 +26,7 @@ export async function openImap(options: ImapOptions, name: string, signal: Abort
   const client = new ImapFlow({
     ...{ host, port, secure: encryption === 'tls', ...(encryption === 'tls' ? {} : { doSTARTTLS: encryption === 'starttls' }) },
     auth: { user: user ?? '', pass: password },
-    tls: tlsOptions(options, name),
+    tls: tlsOptions(options.tls, name),
     logger: false,
     disableAutoIdle: true,
     clientInfo: { name: 'menagerie' },

@@ -6,6 +6,8 @@
  */
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls, isLocal } from '../client/tls-options.ts'
 
 /** How the connection is encrypted: from its first byte, by STARTTLS (never without), or not. */
 export type Encryption = 'tls' | 'starttls' | 'none'
@@ -15,20 +17,9 @@ export interface MailServer {
   host: string
   port: number
   encryption: Encryption
-  tls: MailTls
+  tls: ClientTls
   user?: string | undefined
   password?: string | undefined
-}
-
-export interface MailTls {
-  /** Authorities besides the well-known ones are not trusted then, only these. */
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  /** The name that the certificate must have, if it is not the host's. */
-  serverName?: string | undefined
-  /** Certificate and name of the server are checked. */
-  verify: boolean
 }
 
 /** What becomes of a message at an IMAP server. */
@@ -87,15 +78,7 @@ const server = {
   host: line,
   port: z.number().int().min(1).max(65_535).optional(),
   encryption: z.enum(['tls', 'starttls', 'none']).optional(),
-  tls: z
-    .strictObject({
-      ...{ caFile: text.optional(), certFile: text.optional(), keyFile: text.optional(), serverName: line.optional() },
-      verify: z.boolean().default(true),
-    })
-    .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-      error: 'certFile and keyFile are needed together',
-    })
-    .default({ verify: true }),
+  tls: clientTls.default({ verify: true }),
   user: line.optional(),
   password: line.optional(),
 }
@@ -177,8 +160,4 @@ function reached(
   const usual = protocol === 'smtp' || (port !== undefined && port === ports.starttls) ? 'starttls' : 'tls'
   const chosen = encryption ?? (port === ports.tls ? 'tls' : isLocal(host) ? 'none' : usual)
   return { port: port ?? ports[chosen], encryption: chosen }
-}
-
-function isLocal(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host)
 }

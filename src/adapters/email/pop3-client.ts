@@ -10,9 +10,9 @@ import { connect as connectTls } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import { whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { lost } from './errors.ts'
 import type { MailServer } from './options.ts'
-import { tlsOptions } from './tls.ts'
 
 const CRLF = Buffer.from('\r\n')
 const DOT = 0x2e
@@ -44,7 +44,7 @@ export class Pop3Client {
   /** Connects and says who we are; leaves nothing behind if it cannot. UNAVAILABLE, UNAUTHENTICATED. */
   static async open(server: MailServer, name: string, scope: Scope): Promise<Pop3Client> {
     const { host, port, encryption, user = '', password = '' } = server
-    const tls = { host, ...(isIP(host) ? {} : { servername: host }), ...tlsOptions(server, name) }
+    const tls = { host, ...(isIP(host) ? {} : { servername: host }), ...tlsOptions(server.tls, name) }
     const client = new Pop3Client(encryption === 'tls' ? connectTls({ ...tls, port }) : connectPlain({ host, port }), name)
     try {
       await client.#answer(scope)

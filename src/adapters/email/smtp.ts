@@ -9,12 +9,12 @@ import SMTPConnection, { type SMTPConnectionEnvelope, type SMTPConnectionSendInf
 import { CageError } from '../../errors.ts'
 import { endOf, whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
+import { tlsOptions } from '../client/tls.ts'
 import type { RecipientOutcome } from './api.ts'
 import { Body } from './body.ts'
 import { fromSmtp, refusal } from './errors.ts'
 import type { Message } from './message.ts'
 import type { EmailOptions } from './options.ts'
-import { tlsOptions } from './tls.ts'
 
 const GOODBYE_MS = 500
 /** A server that says nothing for so long is gone, ms: longer than any that waits for us. RFC 5321, 4.5.3.2 */
@@ -42,7 +42,7 @@ export class Smtp {
     this.#client = new SMTPConnection({
       ...{ host, port, secure: encryption === 'tls', requireTLS: encryption === 'starttls', ignoreTLS: encryption === 'none' },
       ...(clientName === undefined ? {} : { name: clientName }),
-      tls: tlsOptions(options, name),
+      tls: tlsOptions(options.tls, name),
       socketTimeout: SILENCE_MS,
       socketCloseTimeout: 0, // at once: a half-sent message must not go on
       logger: false,

@@ -6,6 +6,8 @@
  */
 import { z } from 'zod'
 import { isTarget } from '../../names.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls, isLocal } from '../client/tls-options.ts'
 import { parseUrl } from './url.ts'
 
 /** Where the broker is, and who we are; checked and complete. */
@@ -16,19 +18,10 @@ export interface JmsServer {
   password?: string | undefined
   virtualHost: string
   /** False: not encrypted. */
-  tls: false | JmsTls
+  tls: false | ClientTls
   /** Both sides say something at least so often; 0: they need not. */
   heartbeatMs: number
   maxBodyBytes: number
-}
-
-export interface JmsTls {
-  /** Authorities besides the well-known ones are not trusted then, only these. */
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  /** Certificate and name of the broker are checked. */
-  verify: boolean
 }
 
 /** Of the resource. */
@@ -62,12 +55,6 @@ const target = z
   .string()
   .refine(isTarget, { error: ({ input }) => `${JSON.stringify(input)} is neither module.method nor cage.module.method` })
 
-const tls = z
-  .strictObject({ caFile: text.optional(), certFile: text.optional(), keyFile: text.optional(), verify: z.boolean().default(true) })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'certFile and keyFile are needed together',
-  })
-
 const server = {
   url: text.optional(),
   host: text.optional(),
@@ -75,7 +62,7 @@ const server = {
   user: plain.optional(),
   password: plain.optional(),
   virtualHost: plain.optional(),
-  tls: z.union([z.boolean(), tls]).optional(),
+  tls: z.union([z.boolean(), clientTls]).optional(),
   heartbeatMs: z.number().int().min(0).max(600_000).default(10_000),
   maxBodyBytes: z.number().int().positive().default(10_000_000),
 }
@@ -139,8 +126,4 @@ function complete(given: Server): JmsServer {
     heartbeatMs: given.heartbeatMs,
     maxBodyBytes: given.maxBodyBytes,
   }
-}
-
-function isLocal(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host)
 }

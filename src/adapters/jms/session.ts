@@ -9,12 +9,12 @@
  * STOMP 1.2: stomp.github.io/stomp-specification-1.2.html
  */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import { endOf, whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { type Client, openClient } from './client.ts'
 import { type Dialect, dialectOf } from './dialect.ts'
 import { fromErrorFrame, lost } from './errors.ts'
@@ -206,7 +206,7 @@ export class Session {
 /** A transport to the broker. */
 async function reach({ options, name }: Broker, scope: Scope): Promise<Socket> {
   const { host, port } = options
-  const tls = tlsOptions(options, name)
+  const tls = options.tls ? tlsOptions(options.tls, name) : undefined
   const socket = tls ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }), ...tls }) : connectPlain({ host, port })
   socket.setNoDelay(true)
   socket.setKeepAlive(true, 10_000)
@@ -227,20 +227,4 @@ async function reach({ options, name }: Broker, scope: Scope): Promise<Socket> {
 /** Connecting is the pool's own: a broker that takes too long is away. */
 function silent(why: CageError, name: string): CageError {
   return why.code === 'DEADLINE_EXCEEDED' ? new CageError('UNAVAILABLE', `${name}: the broker does not answer`) : why
-}
-
-/** Files are read with each connection: certificates are renewed while we run. */
-function tlsOptions({ tls }: JmsServer, name: string): object | undefined {
-  if (!tls) return undefined
-  const { caFile, certFile, keyFile, verify } = tls
-  try {
-    return {
-      rejectUnauthorized: verify,
-      ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
-      ...(certFile === undefined ? {} : { cert: readFileSync(certFile) }),
-      ...(keyFile === undefined ? {} : { key: readFileSync(keyFile) }),
-    }
-  } catch (error) {
-    throw new CageError('UNAVAILABLE', `${name}: ${(error as Error).message}`, { cause: error }) // of the file system: code, path
-  }
 }

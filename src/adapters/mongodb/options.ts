@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import { isLocal } from '../client/tls-options.ts'
 import { type MongoUrl, parseUrl } from './url.ts'
 
 /** Where the servers are, and who we are; checked and complete. */
@@ -120,8 +121,4 @@ function complete({ url, database, user, password, authSource, tls: given, appli
     tls: wished === true ? { verify: true } : wished,
     applicationName,
   }
-}
-
-function isLocal(host: string): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host)
 }

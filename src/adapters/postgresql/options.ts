@@ -7,6 +7,8 @@
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
 import { LONGEST_TIMER_MS } from '../../pause.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls, isLocal } from '../client/tls-options.ts'
 import { parseUrl } from './url.ts'
 
 /** Where the server is, and who we are; checked and complete. */
@@ -17,19 +19,10 @@ export interface PostgresOptions {
   user: string
   password?: string | undefined
   /** False: not encrypted. */
-  tls: false | PostgresTls
+  tls: false | ClientTls
   applicationName: string
   /** Run-time parameters of each session, e.g. `search_path`. */
   settings: Record<string, string>
-}
-
-export interface PostgresTls {
-  /** Authorities besides the well-known ones are not trusted then, only these. */
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  /** Certificate and name of the server are checked. */
-  verify: boolean
 }
 
 /** Of the interface that listens to notifications. */
@@ -45,12 +38,6 @@ const target = z
   .string()
   .refine(isTarget, { error: ({ input }) => `${JSON.stringify(input)} is neither module.method nor cage.module.method` })
 
-const tls = z
-  .strictObject({ caFile: text.optional(), certFile: text.optional(), keyFile: text.optional(), verify: z.boolean().default(true) })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'certFile and keyFile are needed together',
-  })
-
 const server = {
   url: text.optional(),
   host: text.optional(),
@@ -58,7 +45,7 @@ const server = {
   database: text.optional(),
   user: text.optional(),
   password: z.string().optional(),
-  tls: z.union([z.boolean(), tls]).optional(),
+  tls: z.union([z.boolean(), clientTls]).optional(),
   applicationName: text.max(63).default('menagerie'),
   settings: z
     .record(z.string().regex(/^[A-Za-z_][\w.]*$/, 'is no name of a run-time parameter'), z.union([z.string(), z.number(), z.boolean()]))
@@ -119,8 +106,4 @@ function complete(given: Server): PostgresOptions {
     applicationName: given.applicationName,
     settings: Object.fromEntries(Object.entries(given.settings).map(([name, value]) => [name, String(value)])),
   }
-}
-
-function isLocal(host: string): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host)
 }

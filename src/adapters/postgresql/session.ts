@@ -1,19 +1,10 @@
-/**
- * Session: one connection to a PostgreSQL server, one statement at a time, each within its scope.
- * S1. A statement that is late, or that nobody wants any more, is cancelled at the server (CancelRequest), and rejects when that is done.
- *     A server that does not answer that either loses the session: nothing hangs.
- * S2. A cancellation can hit no later statement: the next one waits until the server has dealt with it.
- * S3. A session that has ended says so by `broken`; nothing that it emits is thrown.
- * S4. Statements follow each other in the order of their calls.
- * PostgreSQL 18, 54.2.8 (cancelling), 19.3.1 (client_connection_check_interval).
- */
-import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import pg from 'pg'
 import { CageError } from '../../errors.ts'
 import { endOf, whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { sendCancel } from './cancel.ts'
 import { endsSession, fromPostgres } from './errors.ts'
 import type { PostgresOptions } from './options.ts'
@@ -95,7 +86,7 @@ export class Session {
 
   /** Connects; leaves nothing behind if it cannot. UNAVAILABLE, UNAUTHENTICATED, OVERLOADED. */
   static async open(server: Server, scope: Scope): Promise<Session> {
-    const session = new Session(server, tlsOptions(server))
+    const session = new Session(server, server.options.tls && tlsOptions(server.options.tls, server.name))
     try {
       await session.#connect(scope)
       return session
@@ -264,20 +255,4 @@ function sessionOptions(settings: Readonly<Record<string, string>>): string {
   return Object.entries(settings)
     .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, '\\$&')}`)
     .join(' ')
-}
-
-/** Files are read with each connection: certificates are renewed while we run. */
-function tlsOptions({ options: { tls }, name }: Server): ConnectionOptions | false {
-  if (!tls) return false
-  const { caFile, certFile, keyFile, verify } = tls
-  try {
-    return {
-      rejectUnauthorized: verify,
-      ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
-      ...(certFile === undefined ? {} : { cert: readFileSync(certFile) }),
-      ...(keyFile === undefined ? {} : { key: readFileSync(keyFile) }),
-    }
-  } catch (error) {
-    throw new CageError('UNAVAILABLE', `${name}: ${(error as Error).message}`, { cause: error }) // of the file system: code, path
-  }
 }

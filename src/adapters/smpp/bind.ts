@@ -10,7 +10,7 @@ import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { whenEnded } from '../../scope.ts'
 import type { Scope } from '../adapter.ts'
-import { tlsOptions } from './client-tls.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { fromStatus, lost, statusOf } from './errors.ts'
 import type { EsmeOptions } from './options.ts'
 import { Session, type SessionSource } from './session.ts'
@@ -47,7 +47,7 @@ export async function bind({ name, log, options, serve }: BindSource, scope: Sco
 
 async function connect({ host, port, tls }: EsmeOptions, name: string, scope: Scope): Promise<Socket> {
   const to = { host, port, keepAlive: true, keepAliveInitialDelay: 10_000 }
-  const secure = tls && { ...tlsOptions(tls, name), ...(isIP(host) ? {} : { servername: host }) }
+  const secure = tls && { ...(isIP(host) ? {} : { servername: host }), ...tlsOptions(tls, name) }
   const socket = secure ? connectSecure({ ...to, ...secure }) : connectPlain(to)
   socket.on('error', () => {}) // whoever waits for it is told below; never is it nobody's
   try {

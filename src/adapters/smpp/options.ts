@@ -9,6 +9,8 @@
  */
 import { z } from 'zod'
 import { isTarget } from '../../names.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls } from '../client/tls-options.ts'
 import type { Split } from './parts.ts'
 import { parseUrl } from './url.ts'
 
@@ -17,7 +19,7 @@ export interface EsmeOptions {
   host: string
   port: number
   /** False: not encrypted. */
-  tls: false | SmppTls
+  tls: false | ClientTls
   systemId: string
   password: string
   systemType: string
@@ -32,15 +34,6 @@ export interface EsmeOptions {
   responseTimeoutMs: number
   enquireLinkMs: number
   inactivityMs?: number | undefined
-}
-
-export interface SmppTls {
-  /** Authorities besides the well-known ones are not trusted then, only these. */
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  /** Certificate and name of the server are checked. */
-  verify: boolean
 }
 
 /** Of the resource. */
@@ -104,12 +97,6 @@ const target = z
   .refine(isTarget, { error: ({ input }) => `${JSON.stringify(input)} is neither module.method nor cage.module.method` })
 const split = z.enum(['udh8', 'udh16', 'sar', 'payload', 'none'])
 
-const tls = z
-  .strictObject({ caFile: text.optional(), certFile: text.optional(), keyFile: text.optional(), verify: z.boolean().default(true) })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'certFile and keyFile are needed together',
-  })
-
 const session = {
   packed: z.boolean().default(false),
   window: count.default(10),
@@ -124,7 +111,7 @@ const esme = {
   url: text.optional(),
   host: text.optional(),
   port: port.min(1).optional(),
-  tls: z.union([z.boolean(), tls]).optional(),
+  tls: z.union([z.boolean(), clientTls]).optional(),
   systemId: text.max(15).optional(),
   password: z.string().max(64).optional(),
   systemType: z.string().max(12).default(''),

@@ -6,6 +6,8 @@
  */
 import { z } from 'zod'
 import { isTarget } from '../../names.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls } from '../client/tls-options.ts'
 import { serverTls, type TlsOptions } from '../http/options.ts'
 import type { Framing } from './framing.ts'
 import type { Encoding } from './message.ts'
@@ -31,18 +33,7 @@ export interface TcpOptions extends Framing {
   encoding: Encoding
   host: string
   port: number
-  tls: false | TcpTls
-}
-
-export interface TcpTls {
-  /** Authorities besides the well-known ones are not trusted then, only these. */
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  /** The name that the certificate must have. Default: the host. */
-  serverName?: string | undefined
-  /** Certificate and name of the server are checked. */
-  verify: boolean
+  tls: false | ClientTls
 }
 
 const LONGEST_MS = 2 ** 31 - 1 // Node's timers count no further
@@ -75,18 +66,6 @@ const framing = {
 }
 
 type Framed = z.infer<z.ZodObject<typeof framing>>
-
-const clientTls = z
-  .strictObject({
-    caFile: text.optional(),
-    certFile: text.optional(),
-    keyFile: text.optional(),
-    serverName: text.optional(),
-    verify: z.boolean().default(true),
-  })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'certFile and keyFile are needed together',
-  })
 
 export const tcpListenOptions: z.ZodType<TcpListenOptions> = z
   .strictObject({

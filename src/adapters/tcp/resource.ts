@@ -1,20 +1,10 @@
-/**
- * TCP as a resource, with TLS if it is configured: messages, and requests with one answer each.
- *
- *   resources: { scale: { kind: 'tcp', host: 'scale.plant.example', port: 4001, lineEnding: '\r\n' } },
- *   const weight = await ctx.resources.scale.request('W?')
- *
- * R1. Nothing is ever sent twice: of a request that failed after it was sent nobody knows whether it was done.
- * R2. A raw message ends with its half of the connection, so each has a connection of its own.
- * RFC 9293 (half-closed connections: 3.6), RFC 8446.
- */
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { endOf } from '../../scope.ts'
 import type { Resource, ResourceConnection, ResourceHost, Scope } from '../adapter.ts'
+import { tlsOptions } from '../client/tls.ts'
 import { Connection } from './connection.ts'
 import { bytesOf, messageOf } from './message.ts'
 import type { TcpOptions } from './options.ts'
@@ -22,7 +12,7 @@ import type { TcpOptions } from './options.ts'
 const METHODS = ['send', 'request']
 
 export async function open(options: TcpOptions, { name }: ResourceHost): Promise<Resource> {
-  const connect = (scope: Scope): Promise<Connection> => Connection.open(options, name, tlsOptions(options, name), scope)
+  const connect = (scope: Scope): Promise<Connection> => Connection.open(options, name, secure(options, name), scope)
   return {
     connect: async (scope) =>
       new TcpResourceConnection(options, name, connect, options.framing === 'raw' ? undefined : await connect(scope)),
@@ -69,19 +59,9 @@ class TcpResourceConnection implements ResourceConnection {
   }
 }
 
-function tlsOptions({ tls, host }: TcpOptions, name: string): ConnectionOptions | undefined {
+/** The certificate is checked for the server's name, be it an address. */
+function secure({ tls, host }: TcpOptions, name: string): ConnectionOptions | undefined {
   if (!tls) return undefined
-  const { caFile, certFile, keyFile, serverName = host, verify } = tls
-  try {
-    return {
-      host: serverName, // what the certificate is checked for
-      ...(isIP(serverName) ? {} : { servername: serverName }),
-      rejectUnauthorized: verify,
-      ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
-      ...(certFile === undefined ? {} : { cert: readFileSync(certFile) }),
-      ...(keyFile === undefined ? {} : { key: readFileSync(keyFile) }),
-    }
-  } catch (error) {
-    throw new CageError('UNAVAILABLE', `${name}: ${(error as Error).message}`, { cause: error }) // of the file system: code, path
-  }
+  const { serverName = host } = tls
+  return { ...tlsOptions({ ...tls, serverName: isIP(serverName) ? undefined : serverName }, name), host: serverName }
 }

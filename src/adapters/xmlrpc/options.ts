@@ -7,6 +7,8 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import type { ClientTls } from '../client/tls.ts'
+import { clientTls } from '../client/tls-options.ts'
 import { type ListenOptions, listenFields } from '../http/options.ts'
 
 /** Of the interface, checked and complete. */
@@ -38,7 +40,7 @@ export interface XmlrpcOptions {
   user?: string | undefined
   password?: string | undefined
   headers: Record<string, string>
-  tls: XmlrpcTls
+  tls: ClientTls
   faults: Record<string, number>
   extensions: boolean
   maxDepth: number
@@ -48,16 +50,9 @@ export interface XmlrpcOptions {
 }
 
 /** How a server's certificate is checked, and what is shown to it. */
-export interface XmlrpcTls {
-  caFile?: string | undefined
-  certFile?: string | undefined
-  keyFile?: string | undefined
-  verify: boolean
-}
-
 const TYPES = ['int', 'i4', 'i8', 'boolean', 'string', 'double', 'dateTime.iso8601', 'base64', 'nil', 'array', 'struct'] as const
 const OURS = new Set(['host', 'connection', 'content-length', 'content-type', 'transfer-encoding', 'authorization'])
-const text = z.string().min(1)
+const _text = z.string().min(1)
 const target = z
   .string()
   .refine(isTarget, { error: ({ input }) => `${JSON.stringify(input)} is neither module.method nor cage.module.method` })
@@ -98,12 +93,6 @@ export const xmlrpcListenOptions: z.ZodType<XmlrpcListenOptions> = z
     error: 'modules or methods are needed, there is nothing to serve',
   })
 
-const tls = z
-  .strictObject({ caFile: text.optional(), certFile: text.optional(), keyFile: text.optional(), verify: z.boolean().default(true) })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'certFile and keyFile are needed together',
-  })
-
 export const xmlrpcOptions: z.ZodType<XmlrpcOptions> = z
   .strictObject({
     url: z.string().refine(isHttp, { error: 'the url is none of http: or https:' }), // never the url itself: it may hold the password
@@ -113,7 +102,7 @@ export const xmlrpcOptions: z.ZodType<XmlrpcOptions> = z
       .optional(), // RFC 7617, 2
     password: z.string().optional(),
     headers: z.record(z.string(), z.string()).superRefine(checkHeaders).default({}),
-    tls: tls.default({ verify: true }),
+    tls: clientTls.default({ verify: true }),
     ...codec,
     maxResponseBytes: z.number().int().positive().default(1_000_000),
     probe: z.boolean().default(true),
