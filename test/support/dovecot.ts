@@ -21,7 +21,7 @@ import { atEnd, type Owner } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually, within } from '../../src/testing/wait.ts'
 import type { CertificateFiles } from './certificates.ts'
-import { signalTree, unprivileged } from './processes.ts'
+import { signalTree, unprivileged } from './process.ts'
 
 export const PASSWORD = 'pw'
 export const USERS: readonly string[] = Array.from({ length: 100 }, (_, n) => `user${n + 1}`)

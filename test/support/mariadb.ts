@@ -1,5 +1,5 @@
 /** Real MariaDB servers on free ports of loopback, each with data of its own, and its own client to look at them from outside. */
-import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { atEnd, type Owner } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import type { CertificateFiles } from './certificates.ts'
-import { type ServerProcess, startServer } from './process.ts'
+import { type ServerProcess, startServer, unprivileged } from './process.ts'
 
 const run = promisify(execFile)
 
@@ -27,7 +27,7 @@ export interface MariadbServerOptions {
 export async function startMariadb(owner: Owner, { args = [], tls }: MariadbServerOptions = {}): Promise<MariadbServer> {
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-mariadb-'))
   atEnd(owner, () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
-  const user = process.getuid?.() === 0 ? unprivileged() : undefined
+  const user = unprivileged('mysql')
   const own = (path: string): void => user && chownSync(path, user.uid, user.gid)
   own(dir)
   const data = join(dir, 'data')
@@ -83,11 +83,4 @@ export async function startMariadb(owner: Owner, { args = [], tls }: MariadbServ
     own(to)
     return to
   }
-}
-
-function unprivileged(): { uid: number; gid: number } {
-  const name = ['mysql', 'nobody'].find((known) => spawnSync('id', [known]).status === 0)
-  if (name === undefined) throw new Error('there is neither a user mysql nor nobody')
-  const id = (what: string): number => Number(execFileSync('id', [what, name]).toString())
-  return { uid: id('-u'), gid: id('-g') }
 }

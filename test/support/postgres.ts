@@ -11,6 +11,7 @@ import { atEnd, type Owner } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { within } from '../../src/testing/wait.ts'
 import type { CertificateFiles } from './certificates.ts'
+import { unprivileged } from './process.ts'
 
 export interface PostgresServer {
   readonly port: number
@@ -51,7 +52,7 @@ export async function startPostgres(owner: Owner, options: PostgresServerOptions
   const bin = postgresBin()
   const dir = mkdtempSync(join(tmpdir(), 'menagerie-postgres-'))
   const data = join(dir, 'data')
-  const user = process.getuid?.() === 0 ? unprivileged() : undefined
+  const user = unprivileged('postgres')
   const own = (path: string): void => user && chownSync(path, user.uid, user.gid)
   own(dir)
   const environment = { ...user, cwd: dir, env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', TZ: 'UTC' } }
@@ -147,11 +148,4 @@ export async function plainClient(owner: Owner, { url }: PostgresServer): Promis
   await client.connect()
   atEnd(owner, () => client.end())
   return client
-}
-
-function unprivileged(): { uid: number; gid: number } {
-  const name = ['postgres', 'nobody'].find((known) => spawnSync('id', [known]).status === 0)
-  if (name === undefined) throw new Error('there is neither a user postgres nor nobody')
-  const id = (what: string): number => Number(execFileSync('id', [what, name]).toString())
-  return { uid: id('-u'), gid: id('-g') }
 }

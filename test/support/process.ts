@@ -1,5 +1,5 @@
 /** A server of somebody else's as a process of its own, on data and a port that it keeps when it is started again. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { atEnd, type Owner } from '../../src/testing/owner.ts'
 import { eventually, within } from '../../src/testing/wait.ts'
@@ -71,4 +71,24 @@ export async function startServer(owner: Owner, { command, args, isReady, ...res
   atEnd(owner, () => server.kill())
   await server.start()
   return server
+}
+
+/** Sends a signal to the process and all that descend from it, the youngest last. */
+export function signalTree(pid: number, signal: NodeJS.Signals): void {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+  try {
+    process.kill(pid, signal)
+  } catch {
+    return // it has ended meanwhile
+  }
+  for (const child of stdout.trim().split(/\s+/).filter(Boolean)) signalTree(Number(child), signal)
+}
+
+/** Whom a server runs as that refuses to run as root: the first of these users that there is; undefined if we are not root. */
+export function unprivileged(...names: string[]): { name: string; uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const name = [...names, 'nobody'].find((known) => spawnSync('id', [known]).status === 0)
+  if (name === undefined) throw new Error('there is not even a user nobody')
+  const id = (what: string): number => Number(spawnSync('id', [what, name], { encoding: 'utf8' }).stdout)
+  return { name, uid: id('-u'), gid: id('-g') }
 }

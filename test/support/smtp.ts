@@ -19,7 +19,7 @@ import { atEnd, type Owner } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually, within } from '../../src/testing/wait.ts'
 import type { CertificateFiles } from './certificates.ts'
-import { signalTree, unprivileged } from './processes.ts'
+import { signalTree, unprivileged } from './process.ts'
 
 /** A message that the server has taken. */
 export interface Taken {
