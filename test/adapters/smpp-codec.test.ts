@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { addressOf } from '../../src/adapters/smpp/address.ts'
+import type { SmppSplit } from '../../src/adapters/smpp/api.ts'
 import { decodeText, encodeText, onWire } from '../../src/adapters/smpp/coding.ts'
 import { fromStatus, receiverStatus, serverStatus, statusOf } from '../../src/adapters/smpp/errors.ts'
 import { Frames } from '../../src/adapters/smpp/frames.ts'
 import { pack, toSeptets, unpack } from '../../src/adapters/smpp/gsm.ts'
 import { compose } from '../../src/adapters/smpp/message.ts'
 import { smppListenOptions, smppOptions } from '../../src/adapters/smpp/options.ts'
-import { contentOf, type Split, split } from '../../src/adapters/smpp/parts.ts'
+import { contentOf, split } from '../../src/adapters/smpp/parts.ts'
 import { decode, encode, type Fields, MalformedPdu, type Pdu } from '../../src/adapters/smpp/pdu.ts'
 import { parseReceipt, receiptText } from '../../src/adapters/smpp/receipt.ts'
 import { absoluteTime, parseTime, relativeTime } from '../../src/adapters/smpp/time.ts'
@@ -141,7 +142,7 @@ test('smpp: unknown codings are bytes, and an escape that leads nowhere is a spa
   assert.equal(decodeText(Buffer.from('hi'), 0xf5, false, 0), undefined)
 })
 
-const texts: Record<string, { text: string; sizes: Record<Split, number[] | 'refused'> }> = {
+const texts: Record<string, { text: string; sizes: Record<SmppSplit, number[] | 'refused'> }> = {
   'GSM 03.38': {
     text: 'x'.repeat(400),
     sizes: { udh8: [153, 153, 94], udh16: [152, 152, 96], sar: [152, 152, 96], payload: [400], none: 'refused' },
@@ -156,7 +157,7 @@ const texts: Record<string, { text: string; sizes: Record<Split, number[] | 'ref
 for (const [coding, { text, sizes }] of Object.entries(texts)) {
   test(`smpp: a long message in ${coding} is cut into parts that say which they are`, () => {
     const coded = encodeText(text)
-    for (const [how, expected] of Object.entries(sizes) as [Split, number[] | 'refused'][]) {
+    for (const [how, expected] of Object.entries(sizes) as [SmppSplit, number[] | 'refused'][]) {
       const cut = (): Fields[] => split(coded, how, false, 0x1234)
       if (expected === 'refused') {
         assert.throws(cut, (error) => error instanceof CageError && error.code === 'PAYLOAD_TOO_LARGE')

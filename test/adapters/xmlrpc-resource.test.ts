@@ -256,7 +256,10 @@ test('xmlrpc resource: a server of HTTPS is verified, unless that is switched of
   assert.deepEqual(await refused(ask(expired, { caFile: old.ca })), ['UNAVAILABLE', 'CERT_HAS_EXPIRED'])
   assert.equal(await ask(elsewhere, { verify: false }), 1)
   const { code, message } = await failure(ask(right, { caFile: '/nowhere/ca.pem' }))
-  assert.deepEqual([code, message], ['UNAVAILABLE', 'partner: /nowhere/ca.pem cannot be read (ENOENT)'])
+  assert.deepEqual(
+    [code, message],
+    ['UNAVAILABLE', "partner: a file of tls cannot be read: ENOENT: no such file or directory, open '/nowhere/ca.pem'"],
+  )
 })
 
 test('xmlrpc resource: options that cannot be meant are refused, and the url is never told', () => {

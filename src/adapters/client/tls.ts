@@ -34,6 +34,6 @@ export function tlsOptions({ caFile, certFile, keyFile, serverName, verify }: Cl
       ...(keyFile === undefined ? {} : { key: readFileSync(keyFile) }),
     }
   } catch (error) {
-    throw new CageError('UNAVAILABLE', `${resource}: ${(error as Error).message}`, { cause: error }) // of the file system: code, path
+    throw new CageError('UNAVAILABLE', `${resource}: a file of tls cannot be read: ${(error as Error).message}`, { cause: error }) // of the file system: code, path
   }
 }

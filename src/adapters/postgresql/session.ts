@@ -1,3 +1,12 @@
+/**
+ * Session: one connection to a PostgreSQL server, one statement at a time, each within its scope.
+ * S1. A statement that is late, or that nobody wants any more, is cancelled at the server (CancelRequest), and rejects when that is done.
+ *     A server that does not answer that either loses the session: nothing hangs.
+ * S2. A cancellation can hit no later statement: the next one waits until the server has dealt with it.
+ * S3. A session that has ended says so by `broken`; nothing that it emits is thrown.
+ * S4. Statements follow each other in the order of their calls.
+ * PostgreSQL 18, 54.2.8 (cancelling), 19.3.1 (client_connection_check_interval).
+ */
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import pg from 'pg'

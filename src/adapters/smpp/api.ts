@@ -1,11 +1,26 @@
 /** What a module sees of SMPP: the resource, and what the interfaces hand over and take. Types only; users import them from 'menagerie'. */
-import type { Coding } from './coding.ts'
-import type { Split } from './parts.ts'
-import type { Receipt } from './receipt.ts'
+export type SmppCoding = 'gsm' | 'latin1' | 'ucs2' | 'binary'
 
-export type { Coding as SmppCoding } from './coding.ts'
-export type { Split as SmppSplit } from './parts.ts'
-export type { Receipt as SmppReceipt } from './receipt.ts'
+/** udh8, udh16: a user data header with a reference of so many bits. sar: TLVs. payload: one message_payload. none: too long is refused. */
+export type SmppSplit = 'udh8' | 'udh16' | 'sar' | 'payload' | 'none'
+
+export interface SmppReceipt {
+  /** As `submit` has told it, if the server tells the same both times. */
+  messageId: string
+  /** DELIVERED, EXPIRED, UNDELIVERABLE ... (5.2.28). */
+  state: string
+  /** Of the server or its network; text, as it came. */
+  error?: string | undefined
+  submitted?: number | undefined
+  delivered?: number | undefined
+  /** As they came: `2611240501`, in a time zone that the server does not tell. */
+  submitDate?: string | undefined
+  doneDate?: string | undefined
+  /** How the message begins. */
+  text?: string | undefined
+  /** The network's own error: 1 ANSI-136, 2 IS-95, 3 GSM, and its number. */
+  networkError?: { network: number; code: number } | undefined
+}
 
 /** Type of number and numbering plan (SMPP 3.4, 5.2.5 and 5.2.6). Text instead: `+4912345` is international, `12345` unknown, with letters alphanumeric. */
 export interface SmppAddress {
@@ -24,9 +39,9 @@ export interface SmppMessage {
   text?: string | undefined
   data?: Uint8Array | undefined
   /** Default: by content. */
-  coding?: Coding | undefined
+  coding?: SmppCoding | undefined
   /** How a long message is cut. Default: the configuration's. */
-  split?: Split | undefined
+  split?: SmppSplit | undefined
   /** A delivery receipt is wanted. Default: the configuration's. */
   receipt?: boolean | undefined
   /** Not delivered after so long, ms, or after the call's deadline. Default: the configuration's. */
@@ -45,7 +60,7 @@ export interface SmppSubmitted {
   messageId: string
   /** Of each part. */
   messageIds: string[]
-  coding: Coding
+  coding: SmppCoding
 }
 
 export interface SmppState {
@@ -123,5 +138,5 @@ export type SmppOutcome = { delivered: true } | { delivered: false; code: string
 /** What the method of `outbox.fetch` returns, for one who is bound: a message, or a receipt of one. `id` is yours. */
 export type SmppOutgoing = { id: string } & (
   | { message: SmppMessage }
-  | { receipt: Pick<Receipt, 'messageId' | 'state' | 'error' | 'text'> & { from: string | SmppAddress; to: string | SmppAddress } }
+  | { receipt: Pick<SmppReceipt, 'messageId' | 'state' | 'error' | 'text'> & { from: string | SmppAddress; to: string | SmppAddress } }
 )

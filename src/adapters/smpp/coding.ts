@@ -6,23 +6,22 @@
  * SMPP 3.4, 5.2.19 (data_coding); GSM 03.38, 4 (its values from 0xC0 on).
  */
 import { CageError } from '../../errors.ts'
+import type { SmppCoding } from './api.ts'
 import { ESCAPE, fromSeptets, pack, toSeptets, unpack } from './gsm.ts'
 
-export type Coding = 'gsm' | 'latin1' | 'ucs2' | 'binary'
-
-export const DATA_CODINGS: Readonly<Record<Coding, number>> = { gsm: 0, latin1: 3, ucs2: 8, binary: 4 }
+export const DATA_CODINGS: Readonly<Record<SmppCoding, number>> = { gsm: 0, latin1: 3, ucs2: 8, binary: 4 }
 
 /** Octets in a short message (GSM 03.40, 9.2.3.24). */
 const MESSAGE_OCTETS = 140
 
 /** What is sent: octets, of GSM 03.38 with one septet in each. */
 export interface Coded {
-  readonly coding: Coding
+  readonly coding: SmppCoding
   readonly octets: Buffer
 }
 
 /** C1; `wished` must fit. Throws INVALID_ARGUMENT. */
-export function encodeText(text: string, wished?: Coding): Coded {
+export function encodeText(text: string, wished?: SmppCoding): Coded {
   if (wished === undefined || wished === 'gsm') {
     const octets = toSeptets(text)
     if (octets) return { coding: 'gsm', octets }
@@ -36,7 +35,7 @@ export function encodeText(text: string, wished?: Coding): Coded {
 }
 
 /** How many octets, as Coded has them, fit into a short message besides a header of so many octets. */
-export function roomFor(coding: Coding, header: number): number {
+export function roomFor(coding: SmppCoding, header: number): number {
   const octets = MESSAGE_OCTETS - header
   if (coding === 'gsm') return Math.floor((octets * 8) / 7)
   return coding === 'ucs2' ? octets - (octets % 2) : octets
@@ -49,7 +48,7 @@ export function mayCut({ coding, octets }: Coded, at: number): boolean {
 }
 
 /** C2. Octets as they are sent, after a header of so many. */
-export function onWire(coding: Coding, octets: Buffer, packed: boolean, header: number): Buffer {
+export function onWire(coding: SmppCoding, octets: Buffer, packed: boolean, header: number): Buffer {
   return coding === 'gsm' && packed ? pack(octets, header) : octets
 }
 
@@ -67,7 +66,7 @@ export function decodeText(octets: Buffer, dataCoding: number, packed: boolean, 
   }
 }
 
-function alphabetOf(dataCoding: number): Coding | undefined {
+function alphabetOf(dataCoding: number): SmppCoding | undefined {
   if (dataCoding === 0) return 'gsm'
   if (dataCoding === 1 || dataCoding === 3) return 'latin1' // IA5 is a part of it
   if (dataCoding === 8) return 'ucs2'

@@ -6,9 +6,9 @@
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { addressOf, destinationFields, destinationOf, sourceFields, sourceOf } from './address.ts'
-import type { SmppReceived, SmppTlvs } from './api.ts'
-import { type Coded, type Coding, DATA_CODINGS, decodeText, encodeText } from './coding.ts'
-import { type Content, type Split, split } from './parts.ts'
+import type { SmppCoding, SmppReceived, SmppSplit, SmppTlvs } from './api.ts'
+import { type Coded, DATA_CODINGS, decodeText, encodeText } from './coding.ts'
+import { type Content, split } from './parts.ts'
 import { type Fields, numberOf, type Pdu, textOf, type Value } from './pdu.ts'
 import { absoluteTime, parseTime, relativeTime } from './time.ts'
 
@@ -16,7 +16,7 @@ import { absoluteTime, parseTime, relativeTime } from './time.ts'
 export interface MessageDefaults {
   from?: string | undefined
   serviceType: string
-  split: Split
+  split: SmppSplit
   packed: boolean
   receipt: boolean
   validity?: number | 'deadline' | undefined
@@ -24,7 +24,7 @@ export interface MessageDefaults {
 
 /** What is common to the PDUs of a message, and what each has of its own. */
 export interface Composed {
-  readonly coding: Coding
+  readonly coding: SmppCoding
   readonly common: Record<string, Value>
   readonly parts: readonly Fields[]
 }

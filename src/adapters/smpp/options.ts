@@ -11,7 +11,7 @@ import { z } from 'zod'
 import { isTarget } from '../../names.ts'
 import type { ClientTls } from '../client/tls.ts'
 import { clientTls } from '../client/tls-options.ts'
-import type { Split } from './parts.ts'
+import type { SmppSplit } from './api.ts'
 import { parseUrl } from './url.ts'
 
 /** As a client of a server: where it is, and who we are; checked and complete. */
@@ -42,7 +42,7 @@ export interface SmppOptions extends EsmeOptions {
   maxPerSecond?: number | undefined
   from?: string | undefined
   serviceType: string
-  split: Split
+  split: SmppSplit
   receipt: boolean
   validity?: number | 'deadline' | undefined
 }
@@ -75,7 +75,7 @@ export interface SmppServerOptions {
   timeoutMs?: number | undefined
   statuses: Record<string, number>
   packed: boolean
-  split: Split
+  split: SmppSplit
   maxConnections: number
   window: number
   peerWindow: number

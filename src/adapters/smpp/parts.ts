@@ -6,11 +6,9 @@
  * GSM 03.40: 9.2.3.24.1 and .8 (user data headers). SMPP 3.4: 5.2.12 (esm_class), 5.3.2.22 to 24 (sar_*), 5.3.2.32 (message_payload).
  */
 import { CageError } from '../../errors.ts'
+import type { SmppSplit } from './api.ts'
 import { type Coded, mayCut, onWire, roomFor } from './coding.ts'
 import { bytesOf, type Fields, numberOf, type Pdu } from './pdu.ts'
-
-/** udh8, udh16: a user data header with a reference of so many bits. sar: TLVs. payload: one message_payload. none: too long is refused. */
-export type Split = 'udh8' | 'udh16' | 'sar' | 'payload' | 'none'
 
 /** esm_class: user data header indicator. */
 const UDHI = 0x40
@@ -35,7 +33,7 @@ export interface Content {
 }
 
 /** The fields of each PDU that the message takes: short_message or message_payload, esm_class, sar_*. `reference` goes up by one with each message. */
-export function split(coded: Coded, how: Split, packed: boolean, reference: number): Fields[] {
+export function split(coded: Coded, how: SmppSplit, packed: boolean, reference: number): Fields[] {
   const { coding, octets } = coded
   if (octets.length <= roomFor(coding, 0)) return [{ esm_class: 0, short_message: onWire(coding, octets, packed, 0) }]
   if (how === 'payload') return [{ esm_class: 0, message_payload: onWire(coding, octets, packed, 0) }]

@@ -5,6 +5,8 @@
  *
  *   id:0A1B sub:001 dlvrd:001 submit date:2611240500 done date:2611240501 stat:DELIVRD err:000 text:Hello
  */
+
+import type { SmppReceipt } from './api.ts'
 import { bytesOf, numberOf, type Pdu, textOf } from './pdu.ts'
 
 /** 5.2.28. */
@@ -23,31 +25,13 @@ const WORDS: Readonly<Record<string, string>> = {
   REJECTD: 'REJECTED',
 }
 
-export interface Receipt {
-  /** As `submit` has told it, if the server tells the same both times. */
-  messageId: string
-  /** DELIVERED, EXPIRED, UNDELIVERABLE ... (5.2.28). */
-  state: string
-  /** Of the server or its network; text, as it came. */
-  error?: string | undefined
-  submitted?: number | undefined
-  delivered?: number | undefined
-  /** As they came: `2611240501`, in a time zone that the server does not tell. */
-  submitDate?: string | undefined
-  doneDate?: string | undefined
-  /** How the message begins. */
-  text?: string | undefined
-  /** The network's own error: 1 ANSI-136, 2 IS-95, 3 GSM, and its number. */
-  networkError?: { network: number; code: number } | undefined
-}
-
 /** esm_class, bits 5 to 2: a receipt of the server, or its intermediate notification. */
 export function isReceipt(pdu: Pdu): boolean {
   const type = (numberOf(pdu, 'esm_class') ?? 0) & 0x3c
   return type === 0x04 || type === 0x20
 }
 
-export function parseReceipt(pdu: Pdu, text: string): Receipt {
+export function parseReceipt(pdu: Pdu, text: string): SmppReceipt {
   const field = (name: string): string | undefined => new RegExp(`(?:^|\\s)${name}:(\\S*)`, 'i').exec(text)?.[1]
   const count = (name: string): number | undefined => (/^\d+$/.test(field(name) ?? '') ? Number(field(name)) : undefined)
   const word = field('stat')?.toUpperCase() ?? ''
@@ -66,7 +50,7 @@ export function parseReceipt(pdu: Pdu, text: string): Receipt {
 }
 
 /** The text of a receipt, as we write it. */
-export function receiptText({ messageId, state, error, text }: Receipt, now: Date): string {
+export function receiptText({ messageId, state, error, text }: SmppReceipt, now: Date): string {
   const date = now.toISOString().replaceAll(/[-:T]/g, '').slice(2, 12)
   const word = Object.keys(WORDS).find((known) => WORDS[known] === state) ?? 'UNKNOWN'
   const delivered = state === 'DELIVERED' ? '001' : '000'

@@ -1,3 +1,13 @@
+/**
+ * TCP as a resource, with TLS if it is configured: messages, and requests with one answer each.
+ *
+ *   resources: { scale: { kind: 'tcp', host: 'scale.plant.example', port: 4001, lineEnding: '\r\n' } },
+ *   const weight = await ctx.resources.scale.request('W?')
+ *
+ * R1. Nothing is ever sent twice: of a request that failed after it was sent nobody knows whether it was done.
+ * R2. A raw message ends with its half of the connection, so each has a connection of its own.
+ * RFC 9293 (half-closed connections: 3.6), RFC 8446.
+ */
 import { isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { CageError } from '../../errors.ts'

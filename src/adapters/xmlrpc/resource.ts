@@ -1,3 +1,9 @@
+/**
+ * XML-RPC as a resource (xmlrpc.com/spec; RFC 9110): calls a server over HTTP or HTTPS. options.ts has a sample configuration.
+ *
+ *   const total = await ctx.resources.partner.call<number>('orders.total', 7)
+ *   const [a, b] = await ctx.resources.partner.multicall([['orders.total', 7], ['orders.total', 8]])
+ */
 import { Client } from 'undici'
 import type { Resource, ResourceHost } from '../adapter.ts'
 import { tlsOptions } from '../client/tls.ts'
