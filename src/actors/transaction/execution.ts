@@ -184,15 +184,19 @@ export class Execution {
     boundary('prepared', this.view.id, index)
   }
 
-  /** A commit that is refused while its connection holds has not happened; what has become of one that got lost, settlement finds out. */
+  /**
+   * A commit that is refused while its connection holds has not happened, nor one whose connection was lost before; what has become of one that
+   * got lost, settlement finds out.
+   */
   async #commitLive(index: number, scope: Scope): Promise<void> {
     boundary('commit', this.view.id, index)
     await this.#blame(index, async () => {
       const participant = this.#participants[index]
+      const wasLost = participant?.isLost ?? false
       try {
         await participant?.commit?.(scope)
       } catch (error) {
-        if (!participant?.isLost) this.view.outcomes[index] = 'rolled back'
+        if (wasLost || !participant?.isLost) this.view.outcomes[index] = 'rolled back'
         throw error
       }
     })
