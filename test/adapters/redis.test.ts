@@ -228,6 +228,16 @@ test('redis: a watched transaction conflicts at its commit, and a failed command
   assert.equal(await (await connect(t)).outcome(identity, scope()), 'rolled back')
 })
 
+test('redis: what has failed in a commit is told, also if its mark cannot be deleted', async (t) => {
+  await server.cli('acl', 'setuser', 'keeper', 'on', '>pw', '~*', '+@all', '-del')
+  const connection = await connect(t, { user: 'keeper', password: 'pw' })
+  const db = methods(connection)
+  await db.set('text', 'x')
+  await connection.begin({ id: 'm/mark', options: {} }, scope())
+  await db.lpush('text', 'x')
+  await rejects(connection.commit(scope()), 'INVALID_ARGUMENT', { reply: 'WRONGTYPE', failed: 0, done: 0 })
+})
+
 test('redis: a command that does not block and comes late loses its connection, and a script is not hung upon', async (t) => {
   const connection = await connect(t)
   const running = connection.call(

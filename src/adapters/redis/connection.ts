@@ -94,7 +94,7 @@ export class RedisConnection implements ResourceConnection {
     const replies = await this.#execute([...commands, ['SET', this.#mark, '1', 'EX', String(MARK_S)]], false, scope)
     const failed = replies.findIndex((reply) => reply instanceof Error)
     if (failed < 0) return
-    await this.#session.send(['DEL', this.#mark], scope)
+    await this.#session.send(['DEL', this.#mark], scope).catch(() => {}) // it ends by itself; what has failed is what must be told
     throw this.#partly(replies.slice(0, -1), failed)
   }
 
