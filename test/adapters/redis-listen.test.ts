@@ -1,14 +1,16 @@
 /** Redis's messages and keys as an interface: docs/adapters/redis.md. redis-cli publishes. */
 import assert from 'node:assert/strict'
 import { before, type TestContext, test } from 'node:test'
-import type { InterfaceCallOptions, InterfaceHost, InterfaceQueueOptions, Listener } from '../../src/adapters/adapter.ts'
+import type { InterfaceCallOptions, InterfaceHost, InterfaceQueueOptions, Listener, Scope } from '../../src/adapters/adapter.ts'
 import { listen } from '../../src/adapters/redis/listener.ts'
 import { redisListenOptions } from '../../src/adapters/redis/options.ts'
+import { Session } from '../../src/adapters/redis/session.ts'
 import { CageError } from '../../src/errors.ts'
 import { recordingLog, type Said } from '../../src/testing/log.ts'
 import { atEnd, suite } from '../../src/testing/owner.ts'
 import { deferred, eventually, within } from '../../src/testing/wait.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
+import { startSockets } from '../support/web.ts'
 
 let server: RedisServer
 let names = 0
@@ -146,6 +148,37 @@ test('redis listen: a start that reaches no server fails', async (t) => {
   await own.kill()
   await assert.rejects(bench(t).start({ url: own.url }), (error: CageError) => error.code === 'UNAVAILABLE')
   await assert.rejects(bench(t).start({ password: 'wrong', user: 'nobody' }), (error: CageError) => error.code === 'UNAUTHENTICATED')
+})
+
+test('redis listen: a server that falls silent when it is to be subscribed to does not keep it from stopping', async (t) => {
+  const subscribing = deferred<void>()
+  const url = await startSockets(t, (socket) => {
+    socket.on('data', (data) => {
+      const words = String(data)
+      if (/psubscribe/i.test(words)) return subscribing.resolve()
+      if (/\bhello\b/i.test(words)) socket.write('%1\r\n+server\r\n+redis\r\n')
+      if (/\b(id|eval)\b/i.test(words)) socket.write(':1\r\n')
+    })
+  })
+  const listener = await bench(t).start({ url: url.replace('http', 'redis') })
+  await within('it subscribes', subscribing.promise)
+  await within('it stops', listener.stop(), 3_000)
+  await listener.done
+})
+
+test('redis: a session whose subscription is not answered in time is lost', async (t) => {
+  const own = await startRedis(t)
+  const until = (ms: number): Scope => ({ deadline: Date.now() + ms, signal: new AbortController().signal })
+  const session = await Session.open(redisListenOptions.parse({ url: own.url, channels: { x: 'a.b' } }), 'news', until(5_000))
+  atEnd(t, () => session.destroy())
+  own.freeze()
+  atEnd(t, () => own.thaw())
+  const listening = session.listen('x', () => {}, until(200))
+  await within(
+    'it gives up',
+    assert.rejects(listening, (error: CageError) => error.code === 'DEADLINE_EXCEEDED'),
+  )
+  assert.equal(session.broken, true)
 })
 
 test('redis listen: no more calls run than allowed, no more wait, and what is lost is told', async (t) => {

@@ -228,6 +228,55 @@ test('redis: a watched transaction conflicts at its commit, and a failed command
   assert.equal(await (await connect(t)).outcome(identity, scope()), 'rolled back')
 })
 
+test('redis: a commit whose answer comes late is lost, and found to be done', async (t) => {
+  const connection = await connect(t)
+  await connection.begin({ id: 'm/late', options: {} }, scope())
+  const busy = `local function now() local t = redis.call('time') return t[1] * 1000 + t[2] / 1000 end
+    local till = now() + 400 while now() < till do end`
+  await methods(connection).script(busy)
+  await methods(connection).set('late', 'x')
+  const identity = await connection.identity(scope())
+  await rejects(connection.commit(scope(200)), 'DEADLINE_EXCEEDED')
+  assert.equal(connection.broken, true, 'so that its outcome is asked for')
+  assert.equal(await (await connect(t)).outcome(identity, scope()), 'committed')
+  assert.equal(await server.cli('get', 'late'), 'x')
+})
+
+test('redis: a commit that the server refuses, or that is late before it begins, keeps its connection', async (t) => {
+  const connection = await connect(t)
+  const db = methods(connection)
+  await connection.begin({ id: 'm/unknown', options: {} }, scope())
+  await db.command(['NOSUCH'])
+  await rejects(connection.commit(scope()), 'INVALID_ARGUMENT', { reply: 'ERR' })
+  await connection.begin({ id: 'm/before', options: {} }, scope())
+  await db.set('before', 'x')
+  await rejects(connection.commit(scope(-1)), 'DEADLINE_EXCEEDED')
+  assert.equal(connection.broken, false)
+  assert.equal(await db.exists('before'), 0)
+})
+
+test('redis: what has failed in a commit is told, also if its mark cannot be deleted', async (t) => {
+  await server.cli('acl', 'setuser', 'keeper', 'on', '>pw', '~*', '+@all', '-del')
+  const connection = await connect(t, { user: 'keeper', password: 'pw' })
+  const db = methods(connection)
+  await db.set('text', 'x')
+  await connection.begin({ id: 'm/mark', options: {} }, scope())
+  await db.lpush('text', 'x')
+  await rejects(connection.commit(scope()), 'INVALID_ARGUMENT', { reply: 'WRONGTYPE', failed: 0, done: 0 })
+})
+
+test('redis: a user who may not use MULTI does nothing at all', async (t) => {
+  await server.cli('acl', 'setuser', 'single', 'on', '>pw', '~*', '+@read', '+@write', '+@connection', '+info')
+  const connection = await connect(t, { user: 'single', password: 'pw' })
+  const db = methods(connection)
+  await rejects(db.batch([['SET', 'one', 'x']]), 'FORBIDDEN')
+  await connection.begin({ id: 'm/single', options: {} }, scope())
+  await db.set('one', 'x')
+  await rejects(connection.commit(scope()), 'FORBIDDEN')
+  assert.equal(connection.broken, false)
+  assert.equal(await server.cli('exists', 'one'), '0')
+})
+
 test('redis: a command that does not block and comes late loses its connection, and a script is not hung upon', async (t) => {
   const connection = await connect(t)
   const running = connection.call(

@@ -5,6 +5,9 @@
  *     (CLIENT KILL), so that the answer is final.
  * C3. Redis undoes nothing: a command that fails inside an EXEC leaves the others done. That is told as an error, and in the log.
  * C4. Commands that would change the connection for whoever gets it next are refused.
+ * C5. Once MULTI is sent, whatever ends it but a definite answer (refused, EXECABORT, a watched key has changed, replies) loses the connection:
+ *     so nobody takes a late answer for a refusal, and no open MULTI is left to whoever gets it next.
+ * C6. Commands follow MULTI when it is answered: if it is refused, they would be done one by one.
  *
  *   await ctx.resources.cache.set('greeting', 'hello', 'EX', 60)
  *
@@ -13,6 +16,7 @@
 import { createHash } from 'node:crypto'
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import { endOf } from '../../scope.ts'
 import type { Branch, ResourceConnection, Scope } from '../adapter.ts'
 import type { RedisReply, RedisSession } from './api.ts'
 import { decoded, encoded, type Word } from './codec.ts'
@@ -94,7 +98,7 @@ export class RedisConnection implements ResourceConnection {
     const replies = await this.#execute([...commands, ['SET', this.#mark, '1', 'EX', String(MARK_S)]], false, scope)
     const failed = replies.findIndex((reply) => reply instanceof Error)
     if (failed < 0) return
-    await this.#session.send(['DEL', this.#mark], scope)
+    await this.#session.send(['DEL', this.#mark], scope).catch(() => {}) // it ends by itself; what has failed is what must be told
     throw this.#partly(replies.slice(0, -1), failed)
   }
 
@@ -163,7 +167,7 @@ export class RedisConnection implements ResourceConnection {
     const session: RedisSession = {
       read: async (words, options) => {
         open()
-        return await this.#read(words, isBytes(options), scope)
+        return await this.#read(words, isBytes(options), scope, open)
       },
       queue: (...words) => {
         open()
@@ -185,7 +189,7 @@ export class RedisConnection implements ResourceConnection {
     }
   }
 
-  async #read(given: unknown, bytes: boolean, scope: Scope): Promise<RedisReply> {
+  async #read(given: unknown, bytes: boolean, scope: Scope, open: () => void): Promise<RedisReply> {
     const words = this.#allowed(encoded(given, 'a command'))
     const command = String(words[0]).toLowerCase()
     let reads = this.#readers.get(command)
@@ -195,6 +199,7 @@ export class RedisConnection implements ResourceConnection {
       const flags = Array.isArray(about) && Array.isArray(about[2]) ? about[2] : []
       reads = flags.includes('readonly')
       this.#readers.set(command, reads)
+      open() // what nobody waited for must not come between MULTI and EXEC
     }
     if (!reads) throw new CageError('INVALID_ARGUMENT', `${this.#name}: ${command} does more than to read: queue it`)
     return decoded(await this.#told(this.#session.send(words, scope, bytes)), bytes)
@@ -209,15 +214,32 @@ export class RedisConnection implements ResourceConnection {
     return replies.map((reply) => decoded(reply, bytes))
   }
 
-  /** MULTI ... EXEC. CONFLICT if a watched key has changed. */
+  /** MULTI ... EXEC. CONFLICT if a watched key has changed. C5, C6. */
   async #execute(commands: Word[][], bytes: boolean, scope: Scope): Promise<unknown[]> {
-    const answers = await this.#told(this.#session.sendAll([['MULTI'], ...commands, ['EXEC']], scope, bytes))
-    const refused = answers.slice(0, -1).find((answer) => answer instanceof Error) // EXEC has done nothing then
-    if (refused !== undefined) throw fromRedis(refused, this.#name)
+    const ended = endOf(scope, Date.now(), this.#name)
+    if (ended) throw ended // nothing is sent
+    await this.#begun(scope)
+    const answers = await this.#orLost(this.#session.sendAll([...commands, ['EXEC']], scope, bytes))
     const replies = answers.at(-1)
-    if (replies instanceof Error) throw fromRedis(replies, this.#name)
     if (Array.isArray(replies)) return replies
-    throw new CageError('CONFLICT', `${this.#name}: a watched key has changed`, { retryable: true })
+    if (replies === null) throw new CageError('CONFLICT', `${this.#name}: a watched key has changed`, { retryable: true })
+    if (replyOf(replies) !== 'EXECABORT') this.#session.destroy() // C5
+    const refused = answers.find((answer) => answer instanceof Error) // why EXEC has done nothing
+    throw fromRedis(refused, this.#name)
+  }
+
+  /** C6. */
+  async #begun(scope: Scope): Promise<void> {
+    const [answer] = await this.#orLost(this.#session.sendAll([['MULTI']], scope))
+    if (answer instanceof Error) throw fromRedis(answer, this.#name)
+  }
+
+  /** C5. */
+  async #orLost<T>(work: Promise<T>): Promise<T> {
+    return await this.#told(work).catch((error: unknown) => {
+      this.#session.destroy()
+      throw error
+    })
   }
 
   /** C3. */

@@ -99,12 +99,14 @@ export async function listen(options: RedisListenOptions, host: InterfaceHost): 
       await session.listen(
         pattern,
         take(target, (channel) => channel, false),
+        within(CONNECT_MS),
       )
     const prefix = `__keyspace@${options.database}__:`
     for (const [pattern, target] of Object.entries(options.keys)) {
       await session.listen(
         `${prefix}${pattern}`,
         take(target, (channel) => channel.slice(prefix.length), true),
+        within(CONNECT_MS),
       )
     }
     if (Object.keys(options.keys).length > 0) await tellIfSilent(session)

@@ -103,9 +103,23 @@ export class Session {
     return settled.map((one) => (one.status === 'fulfilled' ? one.value : one.reason))
   }
 
-  /** Messages of channels that match; while it listens, commands are answered, too. */
-  async listen(pattern: string, listener: (message: string, channel: string) => void): Promise<void> {
-    await this.#client.pSubscribe(pattern, listener)
+  /** Messages of channels that match; while it listens, commands are answered, too. What does not begin within the scope loses the session. */
+  async listen(pattern: string, listener: (message: string, channel: string) => void, scope: Scope): Promise<void> {
+    const ended = endOf(scope, Date.now(), this.#name)
+    if (ended) throw ended
+    if (this.#broken) throw fromRedis(this.#lost, this.#name)
+    let why: CageError | undefined
+    const off = whenEnded(scope, this.#name, (reason) => {
+      why = reason
+      this.destroy() // which rejects what waits
+    })
+    try {
+      await this.#client.pSubscribe(pattern, listener)
+    } catch (error) {
+      throw why ?? fromRedis(this.#lost ?? error, this.#name)
+    } finally {
+      off()
+    }
   }
 
   onEnd(listener: () => void): void {
