@@ -81,8 +81,11 @@ async function loadPackage(kind: string, { dir }: Project): Promise<object | und
   let file: string
   try {
     file = createRequire(join(dir, 'package.json')).resolve(kind)
-  } catch {
-    return undefined // there is none
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException // Node's
+    if (code === 'MODULE_NOT_FOUND') return undefined
+    const what = code === 'ERR_PACKAGE_PATH_NOT_EXPORTED' ? 'the package exports nothing for `require` or `default`' : message
+    throw new CageError('INVALID_ARGUMENT', `${kind}: ${what}`, { cause }) // V2
   }
   if (!isAbsolute(file)) return undefined // a module of Node's own
   try {

@@ -117,6 +117,16 @@ test('file: a pattern means what it says', () => {
   assert.ok(matcher('*.csv')('a.csv') && !matcher('*.csv')('a.csv.tmp') && !matcher('*.csv')('acsv'))
   assert.ok(matcher('a?c*')('abc') && !matcher('a?c')('ac') && matcher('(x)[1]+$.{2}')('(x)[1]+$.{2}'))
   assert.ok(matcher('?')('\u{1f600}') && matcher('*')('a\nb'))
+  assert.ok(matcher('a*b*c')('a1b2b3c') && !matcher('a*b*c')('a1c2b') && matcher('a**')('a') && !matcher('a*?')('a'))
+  assert.ok(matcher('*ab')('aab') && matcher('*')('') && !matcher('')('a') && !matcher('a*b')('a*'))
+})
+
+test('file: no name takes long to be compared with a pattern', () => {
+  const matches = matcher('orders_*_*_*_*.csv')
+  const begun = performance.now()
+  assert.equal(matches(`orders_${'_'.repeat(240)}`), false)
+  assert.equal(matches(`orders_${'_'.repeat(240)}.csv`), true)
+  assert.ok(performance.now() - begun < 100)
 })
 
 test('file: with a folder for what is done it is moved there, and nothing there is replaced', async (t) => {

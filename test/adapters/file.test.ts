@@ -328,6 +328,29 @@ test('file: a commit without a prepare is one step too', async (t) => {
   assert.equal(await folder.call('readText', 'new.txt'), 'new')
 })
 
+test('file: a commit without a prepare that is refused before it is decided has not happened', async (t) => {
+  const folder = await files(t, { 'reports/a.txt': 'a' })
+  const branch = await begun(folder, ID)
+  await branch.call('write', ['new.txt', 'new'], scope())
+  await branch.call('write', ['reports', 'text'], scope())
+  await assert.rejects(branch.commit?.(scope()) ?? Promise.resolve(), code('INVALID_ARGUMENT', /reports is a folder/))
+  assert.equal(branch.broken, false, 'it is told as refused, not as unknown')
+  assert.deepEqual(leftIn(folder.dir, 'open'), [])
+  assert.deepEqual(visible(folder.dir).sort(), ['keep.txt', 'reports'])
+  assert.equal(await branch.call('readText', ['reports/a.txt'], scope()), 'a')
+})
+
+test('file: what becomes of a prepared commit that comes too late is not known', async (t) => {
+  const folder = await files(t)
+  const branch = await begun(folder, ID)
+  await branch.call('write', ['new.txt', 'new'], scope())
+  await branch.prepare?.(scope())
+  await assert.rejects(branch.commit?.(scope(-1)) ?? Promise.resolve(), code('DEADLINE_EXCEEDED'))
+  assert.equal(branch.broken, true)
+  await (await folder.connect()).finish?.(ID, 'commit', scope())
+  assert.equal(await folder.call('readText', 'new.txt'), 'new')
+})
+
 test('file: a prepared branch outlives its process, is found, and ended by its name either way, twice', async (t) => {
   const folder = await files(t)
   const ids = [`${ID}1`, `${ID}2`]
@@ -374,6 +397,24 @@ test('file: a commit that was cut off is carried out by whoever comes next', asy
   await folder.connect()
   assert.deepEqual(visible(folder.dir).sort(), ['first.txt', 'second.txt'])
   assert.equal(readFileSync(join(folder.dir, 'second.txt'), 'utf8'), '2')
+  await folder.connection.finish?.(ID, 'commit', scope())
+})
+
+test('file: what a death has left of a branch that was carried out is taken away, and not noted again', async (t) => {
+  const folder = await files(t)
+  const branch = await begun(folder, ID)
+  await branch.call('remove', ['keep.txt'], scope())
+  await branch.prepare?.(scope())
+  await branch.commit?.(scope())
+  const own = join(folder.dir, '.menagerie')
+  const rest = join(own, 'decided', ID.replaceAll('/', '~'))
+  mkdirSync(rest)
+  writeFileSync(join(rest, 'held'), '') // the plan went first
+  const long = new Date(Date.now() - 60_000)
+  utimesSync(rest, long, long)
+  await folder.connect()
+  assert.deepEqual(leftIn(folder.dir, 'decided'), [])
+  assert.equal(readFileSync(join(own, 'ended', 'now'), 'utf8'), `${ID}\n`)
   await folder.connection.finish?.(ID, 'commit', scope())
 })
 

@@ -89,6 +89,8 @@ test('own: what is wrong with one is told with its place', async (t) => {
     'adapters/half.ts': 'export const adapter = { listen: async () => {} }',
     'adapters/broken.ts': 'export const adapter = (',
     'adapters/throws.ts': `throw new Error('at once')`,
+    'node_modules/import-only/package.json': '{ "name": "import-only", "exports": { ".": { "import": "./i.js" } } }',
+    'node_modules/torn/package.json': '{ "name": ',
   })
   const load = ownAdapters({ dir: folder.dir, cacheDir: join(folder.dir, 'cache'), door })
   const refused = (kind: string, message: RegExp): Promise<void> => assert.rejects(load(kind), { code: 'INVALID_ARGUMENT', message })
@@ -97,6 +99,8 @@ test('own: what is wrong with one is told with its place', async (t) => {
   await refused('adapters/half.ts', /exports no adapter/)
   await refused('adapters/broken.ts', /broken\.ts:1:\d+/)
   await refused('adapters/throws.ts', /adapters\/throws\.ts: at once/)
+  await refused('import-only', /import-only: the package exports nothing for `require` or `default`/)
+  await refused('torn', /torn: .*package\.json/)
   assert.equal(await load('no-such-package'), undefined)
   assert.equal(await load('fs'), undefined)
   folder.write('adapters/empty.ts', `export const adapter = { open: async () => ({}), resourceOptions: {} }`)

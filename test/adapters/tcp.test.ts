@@ -224,6 +224,38 @@ test('tcp: what comes while a call runs waits at the client beyond one message',
   await eventually('it goes on', () => calls.length > 2)
 })
 
+test('tcp: what comes while an answer is not taken waits at the client beyond one message', async (t) => {
+  const { port, calls } = await gate(t, (message) => (message === 'much' ? 'x'.repeat(900_000) : 'ok'), { maxMessageBytes: 1_000_000 })
+  const socket = await open(t, port)
+  socket.pause()
+  socket.write('much\n'.repeat(30))
+  let asked = -1
+  await eventually('it is asked no more', async () => {
+    if (asked === calls.length) return true
+    asked = calls.length
+    await new Promise((done) => setTimeout(done, 200))
+    return false
+  })
+  assert.ok(asked < 30, 'its answers were not all made')
+  const line = `${'x'.repeat(900_000)}\n`
+  let written = 0
+  const push = (): void => {
+    while (written < 100 && socket.write(line)) written++
+  }
+  socket.on('drain', push)
+  push()
+  let before = -1
+  await eventually('nothing more is taken', async () => {
+    if (before === written) return true
+    before = written
+    await new Promise((done) => setTimeout(done, 200))
+    return false
+  })
+  assert.ok(written < 100)
+  socket.resume()
+  await eventually('it goes on', () => calls.length > 35)
+})
+
 test('tcp: more connections than allowed are refused, and told', async (t) => {
   const { port, said } = await gate(t, shout, { maxConnections: 1 })
   const first = await open(t, port)

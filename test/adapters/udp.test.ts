@@ -168,7 +168,13 @@ test('udp: what comes from elsewhere is not heard', async (t) => {
 test('udp: a peer that is not there is unavailable, where the system tells', async (t) => {
   const connection = await client(t, await freePort())
   await assert.rejects(connection.call('request', ['?'], scope()), code('UNAVAILABLE'))
+  assert.equal(connection.broken, true, 'an answer that comes yet is nobody else’s')
   await assert.rejects(client(t, 1, { host: 'no-such-host.invalid' }), code('UNAVAILABLE'))
+})
+
+test('udp: an address that the system does not let us send to is told when connecting', async (t) => {
+  await assert.rejects(client(t, 9, { host: '127.255.255.255' }), code('FORBIDDEN'))
+  await client(t, 9, { host: '127.255.255.255', broadcast: true })
 })
 
 test('udp: what is no datagram is not sent', async (t) => {

@@ -27,10 +27,16 @@ export class Branch {
   #steps: Step[] = []
   readonly #overlay: Overlay = new Map()
   #state: State = 'open'
+  #mayBeDecided = false
 
   constructor(folder: Folder, id: string) {
     this.#folder = folder
     this.#id = id
+  }
+
+  /** Its step to where others can end it has been tried: whether it is decided, its folder alone knows. */
+  get mayBeDecided(): boolean {
+    return this.#mayBeDecided
   }
 
   /** Where its own content of this name lies; `gone` if it removes it; undefined if it has not touched it. */
@@ -157,6 +163,7 @@ export class Branch {
   }
 
   async #move(to: State): Promise<void> {
+    this.#mayBeDecided = true
     const isThere = await this.#folder.move(nameOf(this.#id), [OWN, this.#state], [OWN, to])
     if (!isThere) throw new CageError('CONFLICT', `branch ${this.#id} has been ended by somebody else`)
     this.#state = to

@@ -60,8 +60,8 @@ export async function carryOut(folder: Folder, id: string, isNoted: boolean): Pr
   const own = ownParts('decided', id)
   const steps = await planOf(folder, own)
   for (const step of steps ?? []) await ('put' in step ? put(folder, own, step) : drop(folder, step))
-  if (isNoted) await note(folder, id)
-  if (steps) await folder.remove(own)
+  if (isNoted && steps) await note(folder, id)
+  await folder.remove(own) // without a plan, it is what a death has left of one that was carried out, and noted
 }
 
 /** Undefined if it has been carried out, and is gone. */

@@ -16,10 +16,26 @@ export function partsOf(name: unknown): string[] {
 
 /** Tests names: `*` is any text, `?` any character, everything else itself. */
 export function matcher(pattern: string): (name: string) => boolean {
-  const source = pattern
-    .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.')
-  const expression = new RegExp(`^${source}$`, 'su')
-  return (name) => expression.test(name)
+  const signs = Array.from(pattern)
+  return (name) => matches(signs, Array.from(name))
+}
+
+/** Only the last `*` is ever tried again: those before it have taken as little as they can. So no name takes long. */
+function matches(signs: readonly string[], name: readonly string[]): boolean {
+  let at = 0
+  let afterStar = -1
+  let retryFrom = 0
+  for (let next = 0; next < name.length; ) {
+    if (signs[at] === '*') {
+      afterStar = ++at
+      retryFrom = next
+    } else if (signs[at] === '?' || signs[at] === name[next]) {
+      at++
+      next++
+    } else if (afterStar >= 0) {
+      at = afterStar
+      next = ++retryFrom
+    } else return false
+  }
+  return signs.slice(at).every((sign) => sign === '*')
 }

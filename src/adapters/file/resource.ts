@@ -87,7 +87,9 @@ class FileConnection implements ResourceConnection {
     try {
       await this.#guarded(scope, this.#name, async () => await branch?.commit())
     } catch (error) {
-      this.#broken = true // it may be decided: nobody is to take it for refused
+      if (branch?.mayBeDecided)
+        this.#broken = true // nobody is to take it for refused
+      else if (!this.#broken) await this.#discard(branch)
       throw error
     }
   }
@@ -122,6 +124,14 @@ class FileConnection implements ResourceConnection {
   }
 
   async close(): Promise<void> {}
+
+  /** What cannot be removed now, is when it is old (ending.ts). */
+  async #discard(branch: Branch | undefined): Promise<void> {
+    const scope = { deadline: Date.now() + GRACE_MS, signal: new AbortController().signal }
+    await this.#guarded(scope, this.#name, async () => await branch?.rollback()).catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'a branch that was refused cannot be removed yet')
+    })
+  }
 
   /** F4. */
   async #guarded<T>(scope: Scope, what: string, work: (check: Check) => Promise<T>): Promise<T> {

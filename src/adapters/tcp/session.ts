@@ -1,6 +1,6 @@
 /**
  * Session: one client of the interface. Its messages are called one after the other, and answered in their order.
- * S1. While a call runs, what comes is kept up to the limit of one message; then the client has to wait.
+ * S1. While a call runs or its answer is not taken, what comes is kept up to the limit of one message; then the client has to wait.
  * S2. No client holds us: one that is silent for `idleMs`, has not ended a message in `messageMs`, or takes its answers no more, is dropped.
  * S3. A client that resets its connection cancels its call. One that ends its half gets its answers first (Node hears nothing more of it, a
  *     reset neither, before it writes); with `halfClose` false it has gone away too.
@@ -29,7 +29,6 @@ export class Session {
   readonly #host: InterfaceHost
   readonly #decoder: Decoder
   readonly #parameters: Readonly<Record<string, unknown>>
-  #busy = false
   #stopping = false
   /** The client sends no more. */
   #finished = false
@@ -84,7 +83,6 @@ export class Session {
   /** Undefined: the connection is to be closed. */
   async #answer(message: Buffer): Promise<Buffer | undefined> {
     const { call, timeoutMs, encoding } = this.#options
-    this.#busy = true
     try {
       const result = await this.#host.call(call, [messageOf(message, encoding)], {
         timeoutMs,
@@ -95,8 +93,6 @@ export class Session {
       return result === undefined || result === null ? Buffer.alloc(0) : this.#encoded(result)
     } catch (error) {
       return this.#failure(toCageError(error))
-    } finally {
-      this.#busy = false
     }
   }
 
@@ -118,7 +114,7 @@ export class Session {
   #received(chunk: Buffer): void {
     this.#decoder.push(chunk)
     this.#begunAt ??= Date.now()
-    if (this.#busy && this.#decoder.buffered > this.#options.maxMessageBytes) this.#socket.pause() // S1
+    if (this.#decoder.buffered > this.#options.maxMessageBytes) this.#socket.pause() // S1; #more resumes it
     this.#wake?.()
   }
 

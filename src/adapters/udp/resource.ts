@@ -51,7 +51,8 @@ async function ready({ host, port, broadcast }: UdpOptions, name: string, scope:
       socket.once('error', fail)
       await new Promise<void>((bound) => socket?.bind(0, bound))
       if (broadcast) socket.setBroadcast(true)
-      socket.connect(port, address, () => {
+      socket.connect(port, address, (error?: Error) => {
+        if (error) return fail(error)
         over = true
         off()
         socket?.off('error', fail)
@@ -105,12 +106,12 @@ class UdpConnection implements ResourceConnection {
     try {
       return await new Promise<Buffer>((resolve, reject) => {
         this.#waiting = { resolve, reject }
-        off = whenEnded(scope, this.#name, (why) => {
-          this.#broken = true // D2
-          reject(why)
-        })
+        off = whenEnded(scope, this.#name, reject)
         this.#send(bytes).catch(reject)
       })
+    } catch (error) {
+      this.#broken = true // D2
+      throw error
     } finally {
       off()
       this.#waiting = undefined
