@@ -1,8 +1,10 @@
 /** HTTP as a resource: requests, bodies, statuses, what is repeated and what is not; against Python's http.server and bare sockets. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect as connectTo, type Socket } from 'node:net'
 import { before, test } from 'node:test'
+import { TLSSocket } from 'node:tls'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import { open } from '../../src/adapters/http/client.ts'
@@ -13,6 +15,7 @@ import { recordingLog } from '../../src/testing/log.ts'
 import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
+import { certificates } from '../support/certificates.ts'
 import { startSockets, startWeb, type WebServer } from '../support/web.ts'
 
 let server: WebServer
@@ -262,6 +265,25 @@ test('http client: what is lost is repeated if that does no harm, and not more o
   assert.equal((await echoed(owned.put('/echo', 'x'))).headers['idempotency-key'], undefined, 'PUT needs none')
   await rejects(api.put(lost(1), (async function* () {})()), 'UNAVAILABLE')
   assert.equal(await timesOf(), 1, 'a stream is sent once')
+})
+
+test('http client: a POST that was answered with a redirect is not sent again when the redirect cannot be followed', async (t) => {
+  const { ca, cert, key } = await certificates(t, [{ type: 7, ip: '127.0.0.1' }])
+  const own = { isServer: true, cert: readFileSync(cert), key: readFileSync(key) }
+  for (const status of [301, 303, 307]) {
+    const had: string[] = []
+    const url = await startSockets(t, (socket, nth) => {
+      if (nth === 2) return void socket.destroy() // the dial for the redirect fails
+      const secure = new TLSSocket(socket, own).on('error', () => {})
+      secure.once('data', (bytes) => {
+        had.push(String(bytes).slice(0, 4))
+        secure.end(`HTTP/1.1 ${status} See\r\nLocation: /there\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      })
+    })
+    const api = await client(t, { url: url.replace('http:', 'https:'), tls: { caFile: ca } })
+    await rejects(api.post('/', 'once'), 'UNAVAILABLE')
+    assert.deepEqual(had, ['POST'], String(status))
+  }
 })
 
 test('http client: a busy server is asked again when it says so, by who may, within the deadline', async (t) => {
