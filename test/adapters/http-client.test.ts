@@ -10,6 +10,7 @@ import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import { open } from '../../src/adapters/http/client.ts'
 import type { HttpAnswer, HttpResource } from '../../src/adapters/http/client-api.ts'
 import { httpClientOptions } from '../../src/adapters/http/client-options.ts'
+import { dial } from '../../src/adapters/http/dial.ts'
 import { CageError } from '../../src/errors.ts'
 import { recordingLog } from '../../src/testing/log.ts'
 import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
@@ -367,6 +368,19 @@ test('http client: a proxy is asked for http, and tunnels https, with our name f
   await rejects(client(t, { url: 'https://127.0.0.1:9', proxy: `http://127.0.0.1:${port}` }), 'UNAUTHENTICATED')
 })
 
+test('http client: nothing is left of a tunnel that fails, whatever it fails of', async (t) => {
+  let closed = 0
+  const proxy = await startSockets(t, (socket) => {
+    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\n\r\n')).on('close', () => closed++)
+  })
+  const options = httpClientOptions.parse({ url: 'https://far.example' })
+  await assert.rejects(dial({ ...options, proxy: proxy.replace('//', '//me:50%@') }, 'api', scope()), URIError)
+  await eventually('the proxy is left', () => closed === 1)
+  const { ca: certFile, key: keyFile } = await certificates(t, [])
+  await assert.rejects(dial({ ...options, proxy, tls: { verify: true, certFile, keyFile } }, 'api', scope()), /key values mismatch/)
+  await eventually('the proxy is left', () => closed === 2)
+})
+
 test('http client: mistakes of the caller are told before anything is sent', async (t) => {
   const api = await client(t, { url: `${server.url}/v1` })
   const wrong: Promise<unknown>[] = [
@@ -393,6 +407,10 @@ test('http client: wrong options are told without their values', () => {
   assert.match(mistakes({ url: 'ftp://host' }), /no http/)
   assert.match(mistakes({ url: 'http://h', headers: { a: 'secret\n' } }), /is no header/)
   assert.match(mistakes({ url: 'http://h', tls: { certFile: 'x' } }), /needed together/)
+  assert.match(mistakes({ url: 'http://h', proxy: 'ftp://p' }), /no http/)
+  assert.match(mistakes({ url: 'http://h', proxy: 'http://me:secret%@p' }), /write it as %25/)
+  assert.doesNotMatch(mistakes({ url: 'http://h', proxy: 'http://me:secret%@p' }), /secret/)
+  assert.equal(mistakes({ url: 'http://h', proxy: 'http://me:secret%25@p' }), '[]')
   for (const url of ['http://me:secret@host', 'http://h?key=secret']) assert.doesNotMatch(mistakes({ url }), /secret/)
   assert.doesNotMatch(mistakes({ url: 'http://h', headers: { a: 'secret\n' } }), /secret/)
 })
