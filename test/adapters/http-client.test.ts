@@ -344,6 +344,30 @@ test('http client: an idle connection that the server has closed is no failure',
   }
 })
 
+test('http client: an answer with more than four content codings is not read', async (t) => {
+  const bytes = [1, 2, 3, 4, 5].reduce((squeezed) => gzipSync(squeezed), Buffer.from('squeezed'))
+  const head = (codings: number): string =>
+    `HTTP/1.1 200 OK\r\nContent-Encoding: ${new Array(codings).fill('gzip').join()}\r\nContent-Length: ${bytes.length}\r\n\r\n`
+  const api = async (codings: number): Promise<HttpResource> =>
+    client(t, { url: await startSockets(t, answering(Buffer.concat([Buffer.from(head(codings)), bytes]))) })
+  assert.deepEqual((await (await api(4)).get('/', { as: 'bytes' })).body, new Uint8Array(gzipSync('squeezed')))
+  await assert.rejects((await api(5)).get('/'), { code: 'UNAVAILABLE', retryable: false })
+  const streamed = (await api(5)).stream({ path: '/' }, async ({ body }) => await collected(body))
+  await assert.rejects(streamed, { code: 'UNAVAILABLE', retryable: false })
+})
+
+test('http client: what a body throws while it is sent is thrown, and the connection serves on', async (t) => {
+  const connection = await connect(t)
+  const own = new Error('the file has gone')
+  const body = (async function* () {
+    yield Buffer.from('piece')
+    throw own
+  })()
+  await assert.rejects(connection.call('put', ['/echo', body], scope()), (error) => error === own)
+  assert.equal(connection.broken, false)
+  assert.equal(((await connection.call('get', ['/echo'], scope())) as HttpAnswer).status, 200)
+})
+
 test('http client: a proxy is asked for http, and tunnels https, with our name for it', async (t) => {
   const seen: string[] = []
   const proxy = createServer((request, response) => {

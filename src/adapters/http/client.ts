@@ -160,6 +160,7 @@ class HttpConnection implements ResourceConnection {
         } catch (error) {
           if (ending.signal.aborted) throw ending.signal.reason
           if (used && !repeatable) throw error // the caller's work has failed, or was told
+          if (request.thrown?.length) throw request.thrown[0] // by the caller's own body: nothing was lost
           const refused = error === this.#refusal
           const wasSent = this.#answered || !refused
           const lost = refused || isLoss(error)
