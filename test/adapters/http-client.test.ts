@@ -1,18 +1,22 @@
 /** HTTP as a resource: requests, bodies, statuses, what is repeated and what is not; against Python's http.server and bare sockets. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect as connectTo, type Socket } from 'node:net'
 import { before, test } from 'node:test'
+import { TLSSocket } from 'node:tls'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import { open } from '../../src/adapters/http/client.ts'
 import type { HttpAnswer, HttpResource } from '../../src/adapters/http/client-api.ts'
 import { httpClientOptions } from '../../src/adapters/http/client-options.ts'
+import { dial } from '../../src/adapters/http/dial.ts'
 import { CageError } from '../../src/errors.ts'
 import { recordingLog } from '../../src/testing/log.ts'
 import { atEnd, type Owner, suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
+import { certificates } from '../support/certificates.ts'
 import { startSockets, startWeb, type WebServer } from '../support/web.ts'
 
 let server: WebServer
@@ -264,6 +268,25 @@ test('http client: what is lost is repeated if that does no harm, and not more o
   assert.equal(await timesOf(), 1, 'a stream is sent once')
 })
 
+test('http client: a POST that was answered with a redirect is not sent again when the redirect cannot be followed', async (t) => {
+  const { ca, cert, key } = await certificates(t, [{ type: 7, ip: '127.0.0.1' }])
+  const own = { isServer: true, cert: readFileSync(cert), key: readFileSync(key) }
+  for (const status of [301, 303, 307]) {
+    const had: string[] = []
+    const url = await startSockets(t, (socket, nth) => {
+      if (nth === 2) return void socket.destroy() // the dial for the redirect fails
+      const secure = new TLSSocket(socket, own).on('error', () => {})
+      secure.once('data', (bytes) => {
+        had.push(String(bytes).slice(0, 4))
+        secure.end(`HTTP/1.1 ${status} See\r\nLocation: /there\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      })
+    })
+    const api = await client(t, { url: url.replace('http:', 'https:'), tls: { caFile: ca } })
+    await rejects(api.post('/', 'once'), 'UNAVAILABLE')
+    assert.deepEqual(had, ['POST'], String(status))
+  }
+})
+
 test('http client: a busy server is asked again when it says so, by who may, within the deadline', async (t) => {
   const api = await client(t)
   const busy = (after: number): string => `/busy/${++keys}?after=${after}`
@@ -321,6 +344,30 @@ test('http client: an idle connection that the server has closed is no failure',
   }
 })
 
+test('http client: an answer with more than four content codings is not read', async (t) => {
+  const bytes = [1, 2, 3, 4, 5].reduce((squeezed) => gzipSync(squeezed), Buffer.from('squeezed'))
+  const head = (codings: number): string =>
+    `HTTP/1.1 200 OK\r\nContent-Encoding: ${new Array(codings).fill('gzip').join()}\r\nContent-Length: ${bytes.length}\r\n\r\n`
+  const api = async (codings: number): Promise<HttpResource> =>
+    client(t, { url: await startSockets(t, answering(Buffer.concat([Buffer.from(head(codings)), bytes]))) })
+  assert.deepEqual((await (await api(4)).get('/', { as: 'bytes' })).body, new Uint8Array(gzipSync('squeezed')))
+  await assert.rejects((await api(5)).get('/'), { code: 'UNAVAILABLE', retryable: false })
+  const streamed = (await api(5)).stream({ path: '/' }, async ({ body }) => await collected(body))
+  await assert.rejects(streamed, { code: 'UNAVAILABLE', retryable: false })
+})
+
+test('http client: what a body throws while it is sent is thrown, and the connection serves on', async (t) => {
+  const connection = await connect(t)
+  const own = new Error('the file has gone')
+  const body = (async function* () {
+    yield Buffer.from('piece')
+    throw own
+  })()
+  await assert.rejects(connection.call('put', ['/echo', body], scope()), (error) => error === own)
+  assert.equal(connection.broken, false)
+  assert.equal(((await connection.call('get', ['/echo'], scope())) as HttpAnswer).status, 200)
+})
+
 test('http client: a proxy is asked for http, and tunnels https, with our name for it', async (t) => {
   const seen: string[] = []
   const proxy = createServer((request, response) => {
@@ -343,6 +390,19 @@ test('http client: a proxy is asked for http, and tunnels https, with our name f
   const basic = `Basic ${Buffer.from('me:secret').toString('base64')}`
   assert.deepEqual(seen, [`GET http://far.example:81/x/y?z=1 ${basic}`])
   await rejects(client(t, { url: 'https://127.0.0.1:9', proxy: `http://127.0.0.1:${port}` }), 'UNAUTHENTICATED')
+})
+
+test('http client: nothing is left of a tunnel that fails, whatever it fails of', async (t) => {
+  let closed = 0
+  const proxy = await startSockets(t, (socket) => {
+    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\n\r\n')).on('close', () => closed++)
+  })
+  const options = httpClientOptions.parse({ url: 'https://far.example' })
+  await assert.rejects(dial({ ...options, proxy: proxy.replace('//', '//me:50%@') }, 'api', scope()), URIError)
+  await eventually('the proxy is left', () => closed === 1)
+  const { ca: certFile, key: keyFile } = await certificates(t, [])
+  await assert.rejects(dial({ ...options, proxy, tls: { verify: true, certFile, keyFile } }, 'api', scope()), /key values mismatch/)
+  await eventually('the proxy is left', () => closed === 2)
 })
 
 test('http client: mistakes of the caller are told before anything is sent', async (t) => {
@@ -371,6 +431,10 @@ test('http client: wrong options are told without their values', () => {
   assert.match(mistakes({ url: 'ftp://host' }), /no http/)
   assert.match(mistakes({ url: 'http://h', headers: { a: 'secret\n' } }), /is no header/)
   assert.match(mistakes({ url: 'http://h', tls: { certFile: 'x' } }), /needed together/)
+  assert.match(mistakes({ url: 'http://h', proxy: 'ftp://p' }), /no http/)
+  assert.match(mistakes({ url: 'http://h', proxy: 'http://me:secret%@p' }), /write it as %25/)
+  assert.doesNotMatch(mistakes({ url: 'http://h', proxy: 'http://me:secret%@p' }), /secret/)
+  assert.equal(mistakes({ url: 'http://h', proxy: 'http://me:secret%25@p' }), '[]')
   for (const url of ['http://me:secret@host', 'http://h?key=secret']) assert.doesNotMatch(mistakes({ url }), /secret/)
   assert.doesNotMatch(mistakes({ url: 'http://h', headers: { a: 'secret\n' } }), /secret/)
 })

@@ -1,13 +1,16 @@
 /** The XML-RPC interface, in a node, seen by Python's client and by curl. */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
+import { faultOf as faultOfError } from '../../src/adapters/xmlrpc/faults.ts'
 import { Codec } from '../../src/adapters/xmlrpc/messages.ts'
+import { Methods } from '../../src/adapters/xmlrpc/methods.ts'
 import { xmlrpcListenOptions } from '../../src/adapters/xmlrpc/options.ts'
 import { startNats } from '../../src/testing/nats.ts'
 import { suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { certificates } from '../support/certificates.ts'
 import { curl, exchange, open, type Response, run } from '../support/http.ts'
+import { testHost } from '../support/interface-host.ts'
 import { type NodeProcess, project, startNode } from '../support/node.ts'
 
 const MODULES = {
@@ -213,11 +216,29 @@ print(r[2] - r[0], r[1], r[4] - r[2])
 try: r[3]
 except X.Fault as f: print(f.faultCode)
 print(p.system.multicall([{'methodName': 'system.multicall', 'params': [[]]}, {'methodName': 'orders.echo'}, 5, {'methodName': 'nosuch', 'params': []}]))
-print(p.system.multicall([]))`)
+print(p.system.multicall([]))
+print(p.system.multicall([{'methodName': 'system.listMethods', 'params': []}])[0]['faultCode'])`)
   const lines = said.split('\n')
   assert.deepEqual(lines.slice(0, 2), ['1 [1] 1', '-32009'])
   assert.deepEqual([...(lines[2] ?? '').matchAll(/-32\d+/g)].map(String), ['-32602', '-32602', '-32602', '-32601'])
-  assert.equal(lines[3], '[]')
+  assert.deepEqual(lines.slice(3), ['[]', '-32602'])
+})
+
+test('xmlrpc: a system.multicall makes at most 1,000 calls, and none once its deadline has passed', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] })
+  const { host, calls } = testHost(({ options }) => void t.mock.timers.tick((options.timeoutMs ?? 0) / 2 + 200))
+  const options = xmlrpcListenOptions.parse({ port: 1, methods: { slow: 'shop.slow' } })
+  const methods = new Methods(options, host, (error) => faultOfError(error, {}))
+  const multicall = (count: number): Promise<unknown> =>
+    methods.call(
+      { name: 'system.multicall', params: [new Array(count).fill({ methodName: 'slow', params: [] })] },
+      { timeoutMs: 1_000, wanted: () => true },
+    )
+  const outcomes = (await multicall(1_000)) as { faultCode?: number }[]
+  assert.equal(calls.length, 2)
+  assert.deepEqual([outcomes.length, new Set(outcomes.slice(2).map(({ faultCode }) => faultCode))], [1_000, new Set([-32054])])
+  await assert.rejects(multicall(1_001), { code: 'INVALID_ARGUMENT' })
+  assert.equal(calls.length, 2)
 })
 
 test('xmlrpc: what is no call is answered with the fault that says so', async () => {

@@ -11,6 +11,9 @@ import { parseBody } from './body.ts'
 import type { HttpAnswer, HttpCallOptions } from './client-api.ts'
 import { fromUndici } from './client-errors.ts'
 
+/** More than anybody uses, and each is a decoder with its buffers. */
+const MAX_CODINGS = 4
+
 /** Status and headers without the body. */
 export function headOf({ statusCode, headers }: Dispatcher.ResponseData): Omit<HttpAnswer, 'body'> {
   const known = Object.entries(headers).filter((entry): entry is [string, string | string[]] => entry[1] !== undefined)
@@ -20,7 +23,7 @@ export function headOf({ statusCode, headers }: Dispatcher.ResponseData): Omit<H
 /** The body's pieces, decompressed. */
 export async function* piecesOf(response: Dispatcher.ResponseData, method: string, resource: string): AsyncGenerator<Uint8Array, void> {
   try {
-    for await (const piece of decompressed(response, method)) yield piece as Uint8Array // of a stream of bytes
+    for await (const piece of decompressed(response, method, resource)) yield piece as Uint8Array // of a stream of bytes
   } catch (error) {
     throw fromUndici(error, resource)
   }
@@ -30,7 +33,7 @@ export async function* piecesOf(response: Dispatcher.ResponseData, method: strin
 export async function bytesOf(response: Dispatcher.ResponseData, method: string, limit: number, resource: string): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   let length = 0
-  for await (const piece of decompressed(response, method)) {
+  for await (const piece of decompressed(response, method, resource)) {
     length += (piece as Uint8Array).length // of a stream of bytes
     if (length > limit) throw new CageError('PAYLOAD_TOO_LARGE', `${resource}: the answer has more than ${limit} bytes`)
     pieces.push(piece as Uint8Array)
@@ -54,14 +57,18 @@ function textType(given: unknown): string {
   return typeof given === 'string' && /^text\//i.test(given) ? given : 'text/plain' // with its character set
 }
 
-/** RFC 9110, 8.4.1. */
-function decompressed({ body, headers, statusCode }: Dispatcher.ResponseData, method: string): Readable {
+/** RFC 9110, 8.4.1. UNAVAILABLE. */
+function decompressed({ body, headers, statusCode }: Dispatcher.ResponseData, method: string, resource: string): Readable {
   if (method === 'HEAD' || statusCode === 204 || statusCode === 304) return body // the headers tell of another one: RFC 9112, 6.3
   const codings = String(headers['content-encoding'] ?? '')
     .toLowerCase()
     .split(',')
     .map((coding) => coding.trim())
     .filter((coding) => coding !== '' && coding !== 'identity')
+  if (codings.length > MAX_CODINGS) {
+    body.on('error', () => {}).destroy() // it is told once
+    throw new CageError('UNAVAILABLE', `${resource}: the answer has ${codings.length} content codings`, { retryable: false })
+  }
   let stream: Readable = body
   for (const coding of codings.reverse()) {
     const decoder = decoderOf(coding)

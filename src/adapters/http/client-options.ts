@@ -5,6 +5,7 @@
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { z } from 'zod'
+import { isEncoded } from '../client/escapes.ts'
 import type { ClientTls } from '../client/tls.ts'
 import { clientTls } from '../client/tls-options.ts'
 
@@ -45,10 +46,7 @@ export const httpClientOptions: z.ZodType<HttpClientOptions> = z.strictObject({
   url: z.string().superRefine(checkUrl),
   headers: headers.default({}),
   tls: clientTls.default({ verify: true }),
-  proxy: z
-    .string()
-    .refine((text) => URL.canParse(text) && /^https?:/.test(text), { error: 'is no http:// or https:// URL' })
-    .optional(),
+  proxy: z.string().superRefine(checkProxy).optional(),
   maxRequestBytes: bytes.default(16_777_216),
   maxResponseBytes: bytes.default(16_777_216),
   maxHeaderBytes: bytes.default(16_384),
@@ -65,4 +63,12 @@ function checkUrl(text: string, context: z.RefinementCtx): void {
   if (!/^https?:$/.test(url.protocol)) mistake('is no http:// or https:// URL')
   if (url.username !== '' || url.password !== '') mistake('has a user or a password: give headers.authorization')
   if (url.search !== '' || url.hash !== '') mistake('has a query or a fragment: they belong to a call')
+}
+
+/** Neither do these. */
+function checkProxy(text: string, context: z.RefinementCtx): void {
+  const mistake = (message: string): void => context.addIssue({ code: 'custom', message })
+  if (!URL.canParse(text) || !/^https?:/.test(text)) return mistake('is no http:// or https:// URL')
+  const { username, password } = new URL(text)
+  if (!isEncoded(username) || !isEncoded(password)) mistake('has a user or a password with a % that begins no escape: write it as %25')
 }

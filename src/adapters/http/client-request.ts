@@ -17,6 +17,8 @@ export interface OutgoingRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array | Readable | undefined
+  /** What the caller's own body threw while it was sent: nothing, or one. */
+  readonly thrown?: readonly unknown[] | undefined
 }
 
 /** The caller's words, checked. */
@@ -52,7 +54,7 @@ export function checkedCall(given: unknown): CheckedCall {
 /** `key` makes an idempotency key where one is needed. INVALID_ARGUMENT, PAYLOAD_TOO_LARGE. */
 export function outgoing(call: CheckedCall, options: HttpClientOptions, key: () => string): OutgoingRequest {
   const { method } = call
-  const { body, type } = payloadOf(call.body)
+  const { body, type, thrown } = payloadOf(call.body)
   const length = typeof body === 'string' ? Buffer.byteLength(body) : body instanceof Uint8Array ? body.length : 0
   if (length > options.maxRequestBytes)
     throw new CageError('PAYLOAD_TOO_LARGE', `the body has ${length} bytes, more than ${options.maxRequestBytes}`)
@@ -64,7 +66,7 @@ export function outgoing(call: CheckedCall, options: HttpClientOptions, key: () 
     ...lowerCased(call.headers ?? {}),
     ...(wanted === undefined ? {} : { 'idempotency-key': wanted }),
   }
-  return { method, url: targetOf(options.url, call), headers, body }
+  return { method, url: targetOf(options.url, call), headers, body, thrown }
 }
 
 /** Q1. */
@@ -91,16 +93,38 @@ function lowerCased(headers: Readonly<Record<string, unknown>>): Record<string, 
   return checked
 }
 
-function payloadOf(value: unknown): { body: OutgoingRequest['body']; type?: string } {
+function payloadOf(value: unknown): { body: OutgoingRequest['body']; type?: string; thrown?: unknown[] } {
   if (value === undefined) return { body: undefined }
   if (typeof value === 'string') return { body: value, type: 'text/plain; charset=utf-8' }
   if (value instanceof Uint8Array) return { body: value, type: 'application/octet-stream' }
   if (value instanceof URLSearchParams) return { body: String(value), type: 'application/x-www-form-urlencoded' }
   if (typeof value === 'object' && value !== null && Symbol.asyncIterator in value) {
-    return { body: Readable.from(value as AsyncIterable<Uint8Array>, { objectMode: false }), type: 'application/octet-stream' }
+    const thrown: unknown[] = []
+    const pieces = watched(value as AsyncIterable<Uint8Array>, (error) => thrown.push(error))
+    return { body: Readable.from(pieces, { objectMode: false }), type: 'application/octet-stream', thrown }
   }
   if (typeof value === 'function' || typeof value === 'symbol') throw mistake('the body of a request is no value')
   return { body: toJson(value), type: 'application/json' }
+}
+
+/** `source`, and `onThrow` hears of what it throws by itself, not of what ends it from outside. */
+function watched<T>(source: AsyncIterable<T>, onThrow: (error: unknown) => void): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const pieces = source[Symbol.asyncIterator]()
+      return {
+        next: async () => {
+          try {
+            return await pieces.next()
+          } catch (error) {
+            onThrow(error)
+            throw error
+          }
+        },
+        return: async () => (await pieces.return?.()) ?? { done: true, value: undefined },
+      }
+    },
+  }
 }
 
 function mistake(message: string): CageError {

@@ -45,6 +45,8 @@ class HttpConnection implements ResourceConnection {
   #scope: Scope
   /** Why no socket could be had: nothing was sent then. */
   #refusal: unknown
+  /** Whether this attempt has had a response, be it a redirect: the request was sent then, whatever becomes of the ones that follow. */
+  #answered = false
   #broken = false
 
   private constructor(options: HttpClientOptions, name: string, socket: Socket, scope: Scope) {
@@ -158,8 +160,10 @@ class HttpConnection implements ResourceConnection {
         } catch (error) {
           if (ending.signal.aborted) throw ending.signal.reason
           if (used && !repeatable) throw error // the caller's work has failed, or was told
-          const wasSent = error !== this.#refusal
-          const lost = !wasSent || isLoss(error)
+          if (request.thrown?.length) throw request.thrown[0] // by the caller's own body: nothing was lost
+          const refused = error === this.#refusal
+          const wasSent = this.#answered || !refused
+          const lost = refused || isLoss(error)
           if (lost) this.#broken = true // R2
           if (!lost || !mayRepeat(wasSent)) throw fromUndici(error, this.#name)
         }
@@ -175,7 +179,9 @@ class HttpConnection implements ResourceConnection {
 
   /** The answer at the end of all redirects. */
   async #follow(request: OutgoingRequest, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    this.#answered = false
     let response = await this.#send(request, signal)
+    this.#answered = true
     let current = request
     for (let n = 0; n < this.#options.maxRedirects; n++) {
       const next = redirected(current, response.statusCode, response.headers.location)

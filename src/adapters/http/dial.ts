@@ -22,8 +22,13 @@ export async function dial({ url, proxy, tls }: HttpClientOptions, name: string,
   const { cert: _cert, key: _key, servername: _name, ...proxyTls } = own // those are for the origin
   const socket = await open(via, proxyTls, name, scope)
   if (origin.protocol === 'http:') return socket
-  await tunnel(socket, origin, via, name, scope)
-  return await open(origin, { ...own, socket }, name, scope)
+  try {
+    await tunnel(socket, origin, via, name, scope)
+    return await open(origin, { ...own, socket }, name, scope)
+  } catch (error) {
+    socket.destroy() // D1
+    throw error
+  }
 }
 
 /** What an http origin's proxy wants to know of us: `proxy-authorization`. */

@@ -4,6 +4,7 @@
  * E2. Neither what was sent nor what was answered is told.
  */
 import { CageError, type Code } from '../../errors.ts'
+import { lostBecause } from '../client/lost.ts'
 
 /** Status → code; others are UNAVAILABLE. */
 const STATUSES: ReadonlyMap<number, Code> = new Map<number, Code>([
@@ -42,13 +43,6 @@ export function fromConnection(error: unknown, resource: string): CageError {
     return new CageError('PAYLOAD_TOO_LARGE', `${resource}: the answer is larger than maxResponseBytes`, { cause: error })
   }
   return new CageError('UNAVAILABLE', `${resource}: ${lostBecause(error)}`, { cause: error })
-}
-
-function lostBecause(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return lostBecause(error.errors[0]) // one for each address of a name
-  const code = codeOf(error)
-  if (code?.startsWith('ERR_TLS') || /CERT|SIGNATURE/.test(code ?? '')) return `the server's certificate is not trusted (${code})`
-  return code === undefined ? 'the connection was lost' : `the connection was lost (${code})`
 }
 
 function codeOf(error: unknown): string | undefined {

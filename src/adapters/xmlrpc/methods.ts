@@ -2,6 +2,7 @@
  * Methods: names that a client may call → what is called, and the methods of introspection and system.multicall.
  * M1. Only what the configuration names is reached: a method in `methods`, or any of a module in `modules`.
  * M2. The calls of a system.multicall are made one after the other, in their order, all within the deadline of the request, and as long as the client is there.
+ *     One that the deadline leaves no time for is not made. There are at most MAX_CALLS, and none of them is of system.
  */
 import { CageError, toCageError } from '../../errors.ts'
 import { didYouMean, isMethodName } from '../../names.ts'
@@ -16,6 +17,9 @@ export interface RequestCall extends InterfaceCallOptions {
   /** Whether the client is still there. */
   readonly wanted: () => boolean
 }
+
+/** Of one system.multicall. */
+const MAX_CALLS = 1_000
 
 type Own = (params: unknown[], call: RequestCall) => unknown
 
@@ -85,25 +89,26 @@ export class Methods {
   /** M2. */
   async #multicall(calls: unknown, call: RequestCall): Promise<unknown[]> {
     if (!Array.isArray(calls)) throw new CageError('INVALID_ARGUMENT', 'a list of structs with methodName and params is needed')
+    if (calls.length > MAX_CALLS) throw new CageError('INVALID_ARGUMENT', `${calls.length} calls are more than ${MAX_CALLS}`)
     const deadline = Date.now() + call.timeoutMs
     const outcomes: unknown[] = []
     for (const each of calls as unknown[]) {
       if (!call.wanted()) throw new CageError('CANCELLED', 'the client has gone away')
-      const outcome = await this.#oneOfMany(each, { ...call, timeoutMs: Math.max(1, deadline - Date.now()) }).catch((error: unknown) =>
-        this.#faultOf(toCageError(error)),
-      )
+      const outcome = await this.#oneOfMany(each, call, deadline).catch((error: unknown) => this.#faultOf(toCageError(error)))
       outcomes.push(outcome)
     }
     return outcomes
   }
 
-  async #oneOfMany(given: unknown, call: RequestCall): Promise<[unknown]> {
+  async #oneOfMany(given: unknown, call: RequestCall, deadline: number): Promise<[unknown]> {
+    const timeoutMs = deadline - Date.now()
+    if (timeoutMs <= 0) throw new CageError('DEADLINE_EXCEEDED', 'the deadline of the request has passed')
     const { methodName, params } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown> // looked at next
     if (typeof methodName !== 'string' || !Array.isArray(params)) {
       throw refusal(FAULTS.invalidParameters, 'a struct with methodName and params is needed')
     }
-    if (methodName === 'system.multicall') throw refusal(FAULTS.invalidParameters, 'system.multicall does not call itself')
-    return [await this.call({ name: methodName, params }, call)]
+    if (this.#own.has(methodName)) throw refusal(FAULTS.invalidParameters, `system.multicall does not call ${methodName}`)
+    return [await this.call({ name: methodName, params }, { ...call, timeoutMs })]
   }
 }
 
@@ -118,5 +123,6 @@ const HELP: Readonly<Record<string, string>> = {
   'system.listMethods': 'The names of the methods that can be called.',
   'system.methodSignature': 'The signatures of a method: each a list of types, that of the result first.',
   'system.methodHelp': 'What a method does.',
-  'system.multicall': 'Calls methods, each { methodName, params }, in their order. Of each: a list of its result, or its fault.',
+  'system.multicall':
+    'Calls methods, each { methodName, params }, in their order; none of system. Of each: a list of its result, or its fault.',
 }

@@ -7,6 +7,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { z } from 'zod'
 import { isName, isTarget } from '../../names.ts'
+import { isEncoded } from '../client/escapes.ts'
 import type { ClientTls } from '../client/tls.ts'
 import { clientTls } from '../client/tls-options.ts'
 import { type ListenOptions, listenFields } from '../http/options.ts'
@@ -49,10 +50,8 @@ export interface XmlrpcOptions {
   probe: boolean
 }
 
-/** How a server's certificate is checked, and what is shown to it. */
 const TYPES = ['int', 'i4', 'i8', 'boolean', 'string', 'double', 'dateTime.iso8601', 'base64', 'nil', 'array', 'struct'] as const
 const OURS = new Set(['host', 'connection', 'content-length', 'content-type', 'transfer-encoding', 'authorization'])
-const _text = z.string().min(1)
 const target = z
   .string()
   .refine(isTarget, { error: ({ input }) => `${JSON.stringify(input)} is neither module.method nor cage.module.method` })
@@ -120,15 +119,6 @@ function isHttp(given: string): boolean {
   if (!URL.canParse(given)) return false
   const { protocol, username, password } = new URL(given)
   return /^https?:$/.test(protocol) && isEncoded(username) && isEncoded(password)
-}
-
-function isEncoded(given: string): boolean {
-  try {
-    decodeURIComponent(given)
-    return true
-  } catch {
-    return false // a % that begins nothing
-  }
 }
 
 function checkHeaders(headers: Record<string, string>, context: z.RefinementCtx): void {
