@@ -302,6 +302,20 @@ test('smpp smsc: no more is begun at once than the window has room for, and what
   assert.deepEqual({ most: most <= 2, parts, halves: halves.size }, { most: true, parts: 40, halves: 0 }, `${most} at once`)
 })
 
+test('smpp smsc: what fetch returns that is no item is logged, and keeps the others from nothing', async (t) => {
+  const good = { id: 'good', message: { from: '4999', to: '1000', text: 'hello' } }
+  const open: unknown[] = [{ message: good.message }, null, good]
+  const it = await bench(t, ({ target }) => (target === 'sms.outgoing' ? [...open] : void open.pop()), {
+    outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 60_000 },
+  })
+  const session = await it.connect()
+  session.on('deliver_sm', (pdu) => session.send(pdu.response()))
+  await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
+  await eventually('it is settled', () => open.length === 2)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 2)
+  assert.equal((await ask(session, 'enquire_link')).command_status, 0)
+})
+
 test('smpp smsc: what waits for its turn is not delivered by another session too', async (t) => {
   const open: SmppOutgoing[] = Array.from({ length: 9 }, (_, n) => ({ id: `${n}`, message: { from: '4999', to: '1000', text: `${n}` } }))
   const it = await bench(

@@ -12,6 +12,7 @@
  * U3. A receipt that a submit returned is told at once, on its own session or one of the same systemId that receives, and not kept: what must not be
  *     lost belongs into the outbox.
  * U4. At most `window` of what is fetched are begun at once, and each part has its own time: what was begun is delivered whole, however much there is.
+ * U5. What is no item, or has no id, is logged and left out; the others are delivered.
  */
 import { CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
@@ -87,7 +88,7 @@ export class Outbox {
       try {
         const all = await this.#call(outbox.fetch, [bound.peer])
         if (!Array.isArray(all)) throw new TypeError('fetch has returned no list')
-        const items = all.map(itemOf)
+        const items = all.flatMap((one) => this.#readable(bound, one)) // before any begins
         const taken = await this.#deliverAll(bound, outbox.settle, items)
         failures = 0
         if (taken > 0 && taken === all.length) continue // there may be more
@@ -102,6 +103,16 @@ export class Outbox {
     }
     if (!outbox) await bound.session.ended
     this.#bound.delete(bound)
+  }
+
+  /** U5. */
+  #readable({ peer }: Bound, given: unknown): Item[] {
+    try {
+      return [itemOf(given)]
+    } catch (error) {
+      this.#host.log.error({ err: error, systemId: peer.systemId }, 'what is to be delivered cannot be read, and is left out')
+      return []
+    }
   }
 
   /** U4. How many were taken, and settled. What waits here is under way too (U2). */
