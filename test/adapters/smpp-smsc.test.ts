@@ -153,12 +153,19 @@ test('smpp smsc: messages are asked for, cancelled and replaced by their methods
   assert.equal((await ask(await bare.bound(), 'query_sm', { message_id: 'id1' })).command_status, 0x03)
 })
 
-test('smpp smsc: a method that returns no answer is a mistake that is logged, and the ESME may try again', async (t) => {
-  const results: unknown[] = [undefined, 7, { id: 'x' }, { messageId: 'ž' }]
+test('smpp smsc: a submit that returns no answer, or an id that cannot be sent, is logged and not to be repeated', async (t) => {
+  const results = [undefined, 7, { id: 'x' }, { messageId: 'ž' }, 'a\0b', 'x'.repeat(65), { messageId: 'id', receipt: 7 }, 'x'.repeat(64)]
   const it = await bench(t, () => results.shift())
   const session = await it.bound()
-  for (let n = 0; n < 4; n++) assert.equal((await submit(session, 'hello')).command_status, 0x08)
-  assert.equal(it.said.filter(({ level }) => level === 'error').length, 4)
+  for (let n = 0; n < 7; n++) assert.equal((await submit(session, 'hello', { registered_delivery: 1 })).command_status, 0x45)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 7)
+  assert.equal((await submit(session, 'hello')).message_id, 'x'.repeat(64))
+})
+
+test('smpp smsc: a query that returns no answer is logged, and the ESME may ask again', async (t) => {
+  const it = await bench(t, () => undefined, { query: 'sms.query' })
+  assert.equal((await ask(await it.bound(), 'query_sm', { message_id: 'id1' })).command_status, 0x08)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 1)
 })
 
 test('smpp smsc: who does not bind in time, or says nothing, is cut off', async (t) => {
