@@ -198,6 +198,18 @@ test('smpp: a long message that is not done by its deadline says which parts wer
   assert.equal(smsc.submitted.length, 2)
 })
 
+test('smpp: a connection that is closed twice at once leaves the session to the others', async (t) => {
+  const { smsc, connect } = await bench(t)
+  const [one, two, other] = await Promise.all([connect(), connect(), connect()])
+  await Promise.all([one.close(), one.close(), two.close()])
+  assert.equal(other.broken, false)
+  await other.call('submit', [MESSAGE], scope())
+  assert.equal(
+    smsc.asked.some(({ command }) => command === 'unbind'),
+    false,
+  )
+})
+
 test('smpp: a lost session fails what is unanswered, and the next connection binds again', async (t) => {
   const { smsc, connect } = await bench(t)
   const [one, other] = await Promise.all([connect(), connect()])
