@@ -1,6 +1,6 @@
 /**
  * Desk: what one ESME may ask of our server, and what it is answered.
- * K1. Its state decides: unbound, only a bind is taken; bound as receiver, nothing is submitted.
+ * K1. Its state decides: unbound, only a bind is taken; bound as receiver, only data_sm, which is submitted as of any other (SMPP 3.4, 2.3).
  * K2. A method that returns what is no answer is a mistake of the cage's, and logged. The ESME may ask again (RSYSERR), but does not submit again
  *     (RSUBMITFAIL): the method has succeeded, and would do it twice.
  * K3. Passwords are compared in constant time, and told nobody.
@@ -126,7 +126,8 @@ export class Desk {
   #accepted(result: unknown, message: SmppReceived): Answer {
     const { messageId, receipt } = typeof result === 'string' ? { messageId: result } : resultOf(result, 'submit')
     if (typeof messageId !== 'string') throw new TypeError('submit has returned no messageId')
-    if (messageId.length > LONGEST_ID || !isAscii(messageId)) throw new TypeError(`messageId must be ASCII, at most ${LONGEST_ID} characters`)
+    if (messageId.length > LONGEST_ID || !isAscii(messageId))
+      throw new TypeError(`messageId must be ASCII, at most ${LONGEST_ID} characters`)
     if (receipt === undefined || !message.receipt) return { status: 0, fields: { message_id: messageId } }
     const { state, error } = resultOf(receipt, 'submit')
     const told = { messageId, state: String(state), ...(error === undefined ? {} : { error: String(error) }), text: message.text }
