@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { interfaceHost } from '../../src/actors/interface.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import type { SmppReceipt, SmppReceived } from '../../src/adapters/smpp/api.ts'
+import { pack } from '../../src/adapters/smpp/gsm.ts'
 import { listen } from '../../src/adapters/smpp/listener.ts'
 import { smppListenOptions } from '../../src/adapters/smpp/options.ts'
 import { CageError } from '../../src/errors.ts'
@@ -130,6 +131,25 @@ test('smpp esme: parts are put together in whatever order they come, each messag
   assert.equal(await it.deliver({ ...sar, sar_segment_seqnum: 2, short_message: 'SAR' }), 0)
   assert.deepEqual(it.texts(), ['one, two, three', 'other message', 'by SAR'])
   assert.equal(it.memory.size, 0, 'nothing is kept')
+})
+
+test('smpp esme: parts of a server that packs septets are unpacked if they are septets, and only then', async (t) => {
+  const it = await bench(t, undefined, { packed: true })
+  await it.start()
+  const ucs2 = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16()
+  const codings: [number, Buffer, Buffer][] = [
+    [0x03, Buffer.from('déjà ', 'latin1'), Buffer.from('vu', 'latin1')],
+    [0x01, Buffer.from('plain '), Buffer.from('ASCII')],
+    [0xe0, ucs2('Жд'), ucs2('ём')],
+    [0xf0, Buffer.from(pack(Buffer.from('seven '), 6)), Buffer.from(pack(Buffer.from('bits'), 6))],
+  ]
+  for (const [at, [data_coding, ...octets]] of codings.entries()) {
+    for (const [n, message] of octets.entries()) {
+      const short_message = { udh: Buffer.from([5, 0, 3, at, 2, n + 1]), message }
+      assert.equal(await it.deliver({ esm_class: 0x40, data_coding, short_message }), 0)
+    }
+  }
+  assert.deepEqual(it.texts(), ['déjà vu', 'plain ASCII', 'Ждём', 'seven bits'])
 })
 
 test('smpp esme: the last part is acknowledged when the whole was handled, and repeated until then', async (t) => {

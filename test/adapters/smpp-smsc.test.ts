@@ -153,12 +153,19 @@ test('smpp smsc: messages are asked for, cancelled and replaced by their methods
   assert.equal((await ask(await bare.bound(), 'query_sm', { message_id: 'id1' })).command_status, 0x03)
 })
 
-test('smpp smsc: a method that returns no answer is a mistake that is logged, and the ESME may try again', async (t) => {
-  const results: unknown[] = [undefined, 7, { id: 'x' }, { messageId: 'ž' }]
+test('smpp smsc: a submit that returns no answer, or an id that cannot be sent, is logged and not to be repeated', async (t) => {
+  const results = [undefined, 7, { id: 'x' }, { messageId: 'ž' }, 'a\0b', 'x'.repeat(65), { messageId: 'id', receipt: 7 }, 'x'.repeat(64)]
   const it = await bench(t, () => results.shift())
   const session = await it.bound()
-  for (let n = 0; n < 4; n++) assert.equal((await submit(session, 'hello')).command_status, 0x08)
-  assert.equal(it.said.filter(({ level }) => level === 'error').length, 4)
+  for (let n = 0; n < 7; n++) assert.equal((await submit(session, 'hello', { registered_delivery: 1 })).command_status, 0x45)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 7)
+  assert.equal((await submit(session, 'hello')).message_id, 'x'.repeat(64))
+})
+
+test('smpp smsc: a query that returns no answer is logged, and the ESME may ask again', async (t) => {
+  const it = await bench(t, () => undefined, { query: 'sms.query' })
+  assert.equal((await ask(await it.bound(), 'query_sm', { message_id: 'id1' })).command_status, 0x08)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 1)
 })
 
 test('smpp smsc: who does not bind in time, or says nothing, is cut off', async (t) => {
@@ -270,6 +277,93 @@ test('smpp smsc: what the outbox has is delivered to who is bound, until the ESM
     ],
   ])
   assert.deepEqual(delivered.map(({ esm_class }) => esm_class).sort(), [4, 0x40, 0x40].sort())
+})
+
+test('smpp smsc: no more is begun at once than the window has room for, and what was begun comes whole', async (t) => {
+  const text = 'x'.repeat(200) // two parts
+  const open: SmppOutgoing[] = Array.from({ length: 20 }, (_, n) => ({ id: `${n}`, message: { from: '4999', to: '1000', text } }))
+  const it = await bench(
+    t,
+    ({ target, args }) => {
+      if (target === 'sms.outgoing') return [...open]
+      open.splice(
+        open.findIndex(({ id }) => id === args[1]),
+        1,
+      )
+      return undefined
+    },
+    { outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 20 }, window: 2 },
+  )
+  const session = await it.connect()
+  const halves = new Set<number>()
+  let [most, parts] = [0, 0]
+  session.on('deliver_sm', (pdu) => {
+    const reference = (pdu.short_message as { udh: Buffer[] }).udh[0]?.[2] ?? -1
+    if (!halves.delete(reference)) halves.add(reference)
+    most = Math.max(most, halves.size)
+    parts++
+    session.send(pdu.response())
+  })
+  await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
+  await eventually('all are settled', () => open.length === 0)
+  assert.deepEqual({ most: most <= 2, parts, halves: halves.size }, { most: true, parts: 40, halves: 0 }, `${most} at once`)
+})
+
+test('smpp smsc: what fetch returns that is no item is logged, and keeps the others from nothing', async (t) => {
+  const good = { id: 'good', message: { from: '4999', to: '1000', text: 'hello' } }
+  const open: unknown[] = [{ message: good.message }, null, good]
+  const it = await bench(t, ({ target }) => (target === 'sms.outgoing' ? [...open] : void open.pop()), {
+    outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 60_000 },
+  })
+  const session = await it.connect()
+  session.on('deliver_sm', (pdu) => session.send(pdu.response()))
+  await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
+  await eventually('it is settled', () => open.length === 2)
+  assert.equal(it.said.filter(({ level }) => level === 'error').length, 2)
+  assert.equal((await ask(session, 'enquire_link')).command_status, 0)
+})
+
+test('smpp smsc: what waits for its turn is not delivered by another session too', async (t) => {
+  const open: SmppOutgoing[] = Array.from({ length: 9 }, (_, n) => ({ id: `${n}`, message: { from: '4999', to: '1000', text: `${n}` } }))
+  const it = await bench(
+    t,
+    ({ target, args }) => {
+      if (target === 'sms.outgoing') return [...open]
+      open.splice(
+        open.findIndex(({ id }) => id === args[1]),
+        1,
+      )
+      return undefined
+    },
+    { outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 10 }, window: 1 },
+  )
+  let delivered = 0
+  for (const session of [await it.connect(), await it.connect()]) {
+    session.on('deliver_sm', (pdu) => {
+      delivered++
+      setTimeout(() => session.send(pdu.response()), 20)
+    })
+    await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
+  }
+  await eventually('all are settled', () => open.length === 0)
+  assert.equal(delivered, 9)
+})
+
+test('smpp smsc: each part of what is delivered has its own time to be answered', async (t) => {
+  const open: SmppOutgoing[] = [{ id: 'a', message: { from: '4999', to: '1000', text: 'x'.repeat(153 * 5) } }]
+  const it = await bench(t, ({ target }) => (target === 'sms.outgoing' ? [...open] : void open.pop()), {
+    ...{ outbox: { fetch: 'sms.outgoing', settle: 'sms.settled', pollMs: 20 }, responseTimeoutMs: 1_000 },
+  })
+  const session = await it.connect()
+  let parts = 0
+  session.on('deliver_sm', (pdu) => {
+    parts++
+    setTimeout(() => session.send(pdu.response()), 500) // in all longer than one part may take
+  })
+  session.on('enquire_link', (pdu) => session.send(pdu.response()))
+  await ask(session, 'bind_receiver', { system_id: 'esme', password: 'secret' })
+  await eventually('it is settled', () => open.length === 0)
+  assert.equal(parts, 5)
 })
 
 test('smpp smsc: what an ESME does not take now is delivered again, but not at once', async (t) => {

@@ -198,6 +198,18 @@ test('smpp: a long message that is not done by its deadline says which parts wer
   assert.equal(smsc.submitted.length, 2)
 })
 
+test('smpp: a connection that is closed twice at once leaves the session to the others', async (t) => {
+  const { smsc, connect } = await bench(t)
+  const [one, two, other] = await Promise.all([connect(), connect(), connect()])
+  await Promise.all([one.close(), one.close(), two.close()])
+  assert.equal(other.broken, false)
+  await other.call('submit', [MESSAGE], scope())
+  assert.equal(
+    smsc.asked.some(({ command }) => command === 'unbind'),
+    false,
+  )
+})
+
 test('smpp: a lost session fails what is unanswered, and the next connection binds again', async (t) => {
   const { smsc, connect } = await bench(t)
   const [one, other] = await Promise.all([connect(), connect()])
@@ -292,8 +304,7 @@ test('smpp: an encrypted server is verified: its authority, its name, its time',
     bench(t, { tls }, { cert: readFileSync(files.cert), key: readFileSync(files.key) })
   const trusting = await secure(right, { caFile: right.ca })
   assert.equal(((await trusting.call('submit', MESSAGE)) as { messageId: string }).messageId, 'id1')
-  const untrusted = (error: CageError): boolean =>
-    fails('UNAVAILABLE')(error) && /certificate of the peer is not trusted/.test(error.message)
+  const untrusted = (error: CageError): boolean => fails('UNAVAILABLE')(error) && /server's certificate is not trusted/.test(error.message)
   await assert.rejects((await secure(right, true)).connect(), untrusted)
   await assert.rejects((await secure(elsewhere, { caFile: elsewhere.ca })).connect(), untrusted)
   await assert.rejects((await secure(expired, { caFile: expired.ca })).connect(), untrusted)

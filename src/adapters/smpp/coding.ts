@@ -66,7 +66,8 @@ export function decodeText(octets: Buffer, dataCoding: number, packed: boolean, 
   }
 }
 
-function alphabetOf(dataCoding: number): SmppCoding | undefined {
+/** What the octets of a data_coding are, or undefined if we cannot tell. */
+export function alphabetOf(dataCoding: number): SmppCoding | undefined {
   if (dataCoding === 0) return 'gsm'
   if (dataCoding === 1 || dataCoding === 3) return 'latin1' // IA5 is a part of it
   if (dataCoding === 8) return 'ucs2'

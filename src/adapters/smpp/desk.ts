@@ -1,14 +1,15 @@
 /**
  * Desk: what one ESME may ask of our server, and what it is answered.
- * K1. Its state decides: unbound, only a bind is taken; bound as receiver, nothing is submitted.
- * K2. A method that returns what is no answer is a mistake of the cage's: it is logged, and the ESME may try again (RSYSERR).
+ * K1. Its state decides: unbound, only a bind is taken; bound as receiver, only data_sm, which is submitted as of any other (SMPP 3.4, 2.3).
+ * K2. A method that returns what is no answer is a mistake of the cage's, and logged. The ESME may ask again (RSYSERR), but does not submit again
+ *     (RSUBMITFAIL): the method has succeeded, and would do it twice.
  * K3. Passwords are compared in constant time, and told nobody.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { CageError, toCageError } from '../../errors.ts'
 import type { InterfaceHost } from '../adapter.ts'
 import { destinationOf, sourceOf } from './address.ts'
-import type { SmppPeer } from './api.ts'
+import type { SmppPeer, SmppReceived } from './api.ts'
 import { serverStatus, statusOf } from './errors.ts'
 import { received } from './message.ts'
 import type { SmppServerOptions } from './options.ts'
@@ -20,6 +21,7 @@ import type { Answer } from './session.ts'
 import { absoluteTime } from './time.ts'
 
 const VERSION = 0x34
+const LONGEST_ID = 64 // 5.2.23, without its NUL
 const MODES: Readonly<Record<string, SmppPeer['bindAs']>> = {
   bind_transmitter: 'transmitter',
   bind_receiver: 'receiver',
@@ -112,8 +114,20 @@ export class Desk {
     const content = contentOf(pdu)
     const message = { ...received(pdu, content, this.#options.packed, now), ...(content.part ? { part: content.part } : {}) }
     const result = await this.#call(this.#options.submit, [message, peer])
+    try {
+      return this.#accepted(result, message)
+    } catch (error) {
+      this.#host.log.error({ err: error, command: pdu.command }, 'what was submitted cannot be answered')
+      return { status: statusOf('RSUBMITFAIL') } // K2
+    }
+  }
+
+  /** Throws if the result is no answer (K2). */
+  #accepted(result: unknown, message: SmppReceived): Answer {
     const { messageId, receipt } = typeof result === 'string' ? { messageId: result } : resultOf(result, 'submit')
-    if (typeof messageId !== 'string') throw new TypeError('submit has returned no messageId') // K2
+    if (typeof messageId !== 'string') throw new TypeError('submit has returned no messageId')
+    if (messageId.length > LONGEST_ID || !isAscii(messageId))
+      throw new TypeError(`messageId must be ASCII, at most ${LONGEST_ID} characters`)
     if (receipt === undefined || !message.receipt) return { status: 0, fields: { message_id: messageId } }
     const { state, error } = resultOf(receipt, 'submit')
     const told = { messageId, state: String(state), ...(error === undefined ? {} : { error: String(error) }), text: message.text }
@@ -138,6 +152,11 @@ function stateAnswer(messageId: string, result: unknown): Answer {
   if (message_state < 0 || typeof errorCode !== 'number') throw new TypeError('query has returned no state')
   const final_date = finalDate instanceof Date ? absoluteTime(finalDate) : ''
   return { status: 0, fields: { message_id: messageId, final_date, message_state, error_code: errorCode } }
+}
+
+/** What can be sent as a text (pdu.ts, P4). */
+function isAscii(text: string): boolean {
+  return [...text].every((character) => character > '\0' && character <= '\x7f')
 }
 
 /** K3. */

@@ -7,6 +7,7 @@
  */
 import smpp from 'smpp'
 import { CageError, type Code } from '../../errors.ts'
+import { lostBecause } from '../client/lost.ts'
 
 const STATUS_NAMES: ReadonlyMap<number, string> = new Map(Object.entries(smpp.errors).map(([name, status]) => [status, name]))
 
@@ -100,9 +101,5 @@ export function receiverStatus(error: CageError): number {
 /** Why a connection could not be had, or was lost. */
 export function lost(name: string, error: unknown): CageError {
   if (error instanceof CageError) return error
-  const first = error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error // one for each address of a name
-  const code = first instanceof Error ? (first as NodeJS.ErrnoException).code : undefined
-  const untrusted = code !== undefined && (code.startsWith('ERR_TLS') || /CERT|SIGNATURE/.test(code))
-  const why = untrusted ? 'the certificate of the peer is not trusted' : 'the connection was lost'
-  return new CageError('UNAVAILABLE', `${name}: ${why}${code === undefined ? '' : ` (${code})`}`, { cause: error })
+  return new CageError('UNAVAILABLE', `${name}: ${lostBecause(error)}`, { cause: error })
 }

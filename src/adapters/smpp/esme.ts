@@ -18,7 +18,7 @@ import type { InterfaceHost, Listener } from '../adapter.ts'
 import { sourceOf } from './address.ts'
 import { Assembly, type Whole } from './assembly.ts'
 import { bind } from './bind.ts'
-import { decodeText } from './coding.ts'
+import { alphabetOf, decodeText } from './coding.ts'
 import { receiverStatus, statusOf } from './errors.ts'
 import { unpack } from './gsm.ts'
 import { received } from './message.ts'
@@ -160,7 +160,7 @@ class Deliveries {
       return { status: 0 }
     }
     const { text: _text, data: _data, ...envelope } = message
-    const septets = packed && message.text !== undefined && message.dataCoding !== 8
+    const septets = packed && alphabetOf(message.dataCoding) === 'gsm'
     const octets = septets ? Buffer.from(unpack(content.octets, content.header.length)) : content.octets
     const added = await this.#assembly.add(content.part, envelope, octets, Date.now())
     if (added === 'full') throw new CageError('OVERLOADED', 'too many messages wait for their parts')

@@ -11,6 +11,8 @@
  * U2. What is being delivered is not delivered a second time meanwhile by this copy, though it is returned again.
  * U3. A receipt that a submit returned is told at once, on its own session or one of the same systemId that receives, and not kept: what must not be
  *     lost belongs into the outbox.
+ * U4. At most `window` of what is fetched are begun at once, and each part has its own time: what was begun is delivered whole, however much there is.
+ * U5. What is no item, or has no id, is logged and left out; the others are delivered.
  */
 import { CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
@@ -35,6 +37,12 @@ export interface Channel {
 interface Bound {
   readonly peer: SmppPeer
   readonly session: Session
+}
+
+/** One of what `fetch` has returned. */
+interface Item {
+  readonly id: string
+  readonly one: Readonly<Record<string, unknown>>
 }
 
 export class Outbox {
@@ -80,9 +88,10 @@ export class Outbox {
       try {
         const all = await this.#call(outbox.fetch, [bound.peer])
         if (!Array.isArray(all)) throw new TypeError('fetch has returned no list')
-        const delivered = await Promise.all(all.map((one) => this.#deliver(bound, outbox.settle, recordOf(one, 'what fetch returns'))))
+        const items = all.flatMap((one) => this.#readable(bound, one)) // before any begins
+        const taken = await this.#deliverAll(bound, outbox.settle, items)
         failures = 0
-        if (delivered.length > 0 && delivered.every(Boolean)) continue // there may be more
+        if (taken > 0 && taken === all.length) continue // there may be more
       } catch (error) {
         if (bound.session.broken) break
         this.#host.log[failures++ === 0 ? 'warn' : 'debug'](
@@ -96,13 +105,38 @@ export class Outbox {
     this.#bound.delete(bound)
   }
 
-  /** Whether it was taken, and settled (U1). */
-  async #deliver(bound: Bound, settle: string, one: Readonly<Record<string, unknown>>): Promise<boolean> {
-    const { id } = one
-    if (typeof id !== 'string') throw new TypeError('what fetch returns has no id')
-    const key = `${bound.peer.systemId} ${id}`
+  /** U5. */
+  #readable({ peer }: Bound, given: unknown): Item[] {
+    try {
+      return [itemOf(given)]
+    } catch (error) {
+      this.#host.log.error({ err: error, systemId: peer.systemId }, 'what is to be delivered cannot be read, and is left out')
+      return []
+    }
+  }
+
+  /** U4. How many were taken, and settled. What waits here is under way too (U2). */
+  async #deliverAll(bound: Bound, settle: string, all: readonly Item[]): Promise<number> {
+    const items = all.filter((item) => this.#claim(bound, item))
+    const remaining = items.values() // shared by those who take from it
+    let taken = 0
+    const begin = async (): Promise<void> => {
+      for (const item of remaining) if (await this.#deliver(bound, settle, item)) taken++
+    }
+    await Promise.all(Array.from({ length: Math.min(this.#options.window, items.length) }, begin))
+    return taken
+  }
+
+  /** U2. */
+  #claim({ peer }: Bound, { id }: Item): boolean {
+    const key = keyOf(peer, id)
     if (this.#underWay.has(key)) return false
     this.#underWay.add(key)
+    return true
+  }
+
+  /** Whether it was taken, and settled (U1). */
+  async #deliver(bound: Bound, settle: string, { id, one }: Item): Promise<boolean> {
     try {
       const outcome = await this.#outcome(bound, one)
       if (outcome) await this.#call(settle, [bound.peer, id, outcome])
@@ -111,16 +145,16 @@ export class Outbox {
       this.#host.log.warn({ err: error, id }, 'what was delivered could not be settled, and will be delivered again')
       return false
     } finally {
-      this.#underWay.delete(key)
+      this.#underWay.delete(keyOf(bound.peer, id))
     }
   }
 
   /** undefined: nobody knows. */
   async #outcome({ session }: Bound, one: Readonly<Record<string, unknown>>): Promise<SmppOutcome | undefined> {
     try {
-      const scope = this.#scope()
-      const parts = one.receipt === undefined ? this.#message(one.message, scope) : [receiptFields(recordOf(one.receipt, 'receipt'))]
-      for (const part of parts) await send(session, part, scope)
+      const parts =
+        one.receipt === undefined ? this.#message(one.message, this.#scope()) : [receiptFields(recordOf(one.receipt, 'receipt'))]
+      for (const part of parts) await send(session, part, this.#scope())
       return { delivered: true }
     } catch (error) {
       const { code, message, details, retryable } = toCageError(error)
@@ -156,6 +190,16 @@ export class Outbox {
   async #call(target: string, args: unknown[]): Promise<unknown> {
     return await this.#host.call(target, args, { timeoutMs: this.#options.timeoutMs, protocol: 'smpp' })
   }
+}
+
+function itemOf(given: unknown): Item {
+  const one = recordOf(given, 'what fetch returns')
+  if (typeof one.id !== 'string') throw new TypeError('what fetch returns has no id')
+  return { id: one.id, one }
+}
+
+function keyOf({ systemId }: SmppPeer, id: string): string {
+  return `${systemId} ${id}`
 }
 
 async function send(session: Session, fields: Fields, scope: Scope): Promise<void> {

@@ -57,8 +57,9 @@ class Sessions implements Resource {
       }
       let held = true
       return new SmppConnection(this.#shared, session, async () => {
-        if (held) await this.#leave(slot)
-        held = false
+        if (!held) return
+        held = false // before the wait: it may be closed twice at once
+        await this.#leave(slot)
       })
     } catch (error) {
       void this.#leave(slot)
