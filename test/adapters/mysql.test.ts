@@ -204,6 +204,25 @@ test('mysql: SQL that ends or begins a transaction costs the connection, and is 
   assert.equal(connection.broken, true)
 })
 
+test('mysql: a procedure that commits and returns rows costs the connection; one that only reads does not', async (t) => {
+  const db = methods(await connect(t))
+  await db.execute('create table called (n int) engine=innodb')
+  await db.execute('create procedure reading() select n from called')
+  await db.execute('create procedure committing() begin commit; select n from called; end')
+  const call = async (x: MysqlSession, name: string): Promise<unknown> => [
+    await x.change('insert into called values (1)'),
+    await x.execute(`call ${name}()`),
+  ]
+  assert.deepEqual(await db.run((x) => call(x, 'reading')), [1, [{ n: 1 }]])
+  assert.deepEqual(await db.execute('call committing()'), [{ n: 1 }], 'alone it is in nobody’s way')
+  const connection = await connect(t)
+  await rejects(
+    methods(connection).run((x) => call(x, 'committing')),
+    'INVALID_ARGUMENT',
+  )
+  assert.equal(connection.broken, true)
+})
+
 test('mysql: of two transactions in each other’s way one fails whole, and may be tried again', async (t) => {
   const [a, b] = [methods(await connect(t)), methods(await connect(t))]
   await a.execute('create table dead (id int primary key, n int) engine=innodb')
