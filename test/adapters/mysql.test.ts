@@ -223,6 +223,23 @@ test('mysql: a procedure that commits and returns rows costs the connection; one
   assert.equal(connection.broken, true)
 })
 
+test('mysql: what the work has not awaited is part of its transaction, to the last statement', async (t) => {
+  const db = methods(await connect(t))
+  await db.execute('create table floating (n int) engine=innodb')
+  const own = new Error('of the work')
+  const batch = [1, 2, 3].map((n): [string, unknown[]] => ['insert into floating values (?)', [n]])
+  await assert.rejects(
+    db.run(async (x) => {
+      void x.batch(batch)
+      throw own
+    }),
+    own,
+  )
+  assert.deepEqual(await db.execute('select * from floating'), [])
+  await db.run(async (x) => void x.batch(batch))
+  assert.deepEqual(await db.execute('select n from floating order by n'), [{ n: 1 }, { n: 2 }, { n: 3 }])
+})
+
 test('mysql: of two transactions in each other’s way one fails whole, and may be tried again', async (t) => {
   const [a, b] = [methods(await connect(t)), methods(await connect(t))]
   await a.execute('create table dead (id int primary key, n int) engine=innodb')

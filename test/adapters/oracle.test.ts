@@ -215,6 +215,13 @@ test('oracle: run and batch commit what resolves and roll back what rejects', as
   assert.deepEqual(oracle.said, ['insert into t values (:a)', 'commit'])
 })
 
+test('oracle: what the work has not awaited is part of its transaction, to the last statement', async (t) => {
+  const { oracle, db } = await bench(t)
+  await db.run(async (session) => void session.batch(['one', 'two', 'three']))
+  assert.deepEqual(oracle.said, ['one', 'two', 'three', 'commit'])
+  assert.ok(oracle.statements.every(({ options }) => options.autoCommit === false))
+})
+
 test('oracle: a branch commits or rolls back, and what became of a lost one is asked for by its name', async (t) => {
   const { oracle, connection } = await bench(t)
   const branch = { id: 'b', options: {} }

@@ -12,6 +12,7 @@ import type { ClientSession } from 'mongodb'
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import type { ResourceConnection, Scope } from '../adapter.ts'
+import { withSession } from '../client/work.ts'
 import type { MongoSession } from './api.ts'
 import { callOf, METHOD_NAMES, streamOf } from './calls.ts'
 import type { Link } from './link.ts'
@@ -139,18 +140,7 @@ class MongoConnection {
   }
 
   async #withSession(work: Work<MongoSession>, scope: Scope): Promise<unknown> {
-    let over = false
-    const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-      if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-      return await this.call(method, args, scope)
-    }
-    const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-    try {
-      return await work(session as unknown as MongoSession) // it has the methods
-    } finally {
-      over = true
-      await this.#last // what was not awaited
-    }
+    return await withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work)
   }
 
   /** Batches are read when they are asked for; each ends with the scope. */

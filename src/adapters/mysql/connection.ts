@@ -14,7 +14,7 @@ import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { pause } from '../../pause.ts'
 import type { Branch, Decision, ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
-import type { MysqlSession } from './api.ts'
+import { type Work, withSession } from '../client/work.ts'
 import { characteristics } from './begin.ts'
 import { bulkInserts } from './bulk.ts'
 import { endsTransaction, errnoOf } from './errors.ts'
@@ -203,20 +203,11 @@ export class MysqlConnection implements ResourceConnection {
     if (this.#state !== 'none' && Object.keys(own).length > 0) {
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has been begun, with options of its own`)
     }
-    return await this.#atomic(own, scope, async () => {
-      let over = false
-      const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-        if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-        return await this.call(method, args, scope)
-      }
-      const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-      try {
-        return await work(session as unknown as MysqlSession) // it has the methods
-      } finally {
-        over = true
-        await this.#session.settled() // what was not awaited
-      }
-    })
+    return await this.#atomic(
+      own,
+      scope,
+      () => withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work as Work), // what it takes, its types tell
+    )
   }
 
   /** C1. Inside a transaction it is part of that. */

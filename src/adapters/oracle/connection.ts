@@ -12,6 +12,7 @@ import oracledb from 'oracledb'
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import type { Branch, ResourceConnection, Scope } from '../adapter.ts'
+import { withSession } from '../client/work.ts'
 import type { OracleSession, OracleTransactionOptions } from './api.ts'
 import type { DriverResult } from './driver.ts'
 import type { Session } from './session.ts'
@@ -154,20 +155,9 @@ export class OracleConnection implements ResourceConnection {
     if (!isWork(work)) throw new CageError('INVALID_ARGUMENT', 'run takes a function of the session')
     if (options !== undefined && this.#inTransaction)
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has been begun, with options of its own`)
-    return await this.#atomic(options ?? {}, scope, async () => {
-      let over = false
-      const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-        if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-        return await this.call(method, args, scope)
-      }
-      const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-      try {
-        return await work(session as unknown as OracleSession) // it has the methods
-      } finally {
-        over = true
-        await this.#session.settled() // what was not awaited
-      }
-    })
+    return await this.#atomic(options ?? {}, scope, () =>
+      withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work),
+    )
   }
 
   /** C1. Inside a transaction it is part of that. */
