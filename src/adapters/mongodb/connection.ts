@@ -21,6 +21,7 @@ import { fromBson } from './values.ts'
 
 const METHODS = [...METHOD_NAMES, 'stream', 'run']
 const ROLLBACK_MS = 1_000
+const CLOSE_MS = 1_000
 
 /** Branches are there only where the deployment has them. */
 export function connectionOf(link: Link, name: string): ResourceConnection {
@@ -165,7 +166,8 @@ class MongoConnection {
     try {
       return await work(documents())
     } finally {
-      if (!link.broken) await read(() => cursor.close()).catch(() => {}) // the server forgets a cursor that nobody reads
+      const own: Scope = { deadline: Date.now() + CLOSE_MS, signal: new AbortController().signal } // the call's may have ended
+      if (!link.broken) await this.#inTurn(() => link.run(own, () => cursor.close())).catch(() => {}) // the server forgets a cursor that nobody reads
     }
   }
 
