@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import type { MysqlResource, MysqlSession } from '../../src/adapters/mysql/api.ts'
+import { MysqlConnection } from '../../src/adapters/mysql/connection.ts'
 import { mysqlOptions } from '../../src/adapters/mysql/options.ts'
 import { statement } from '../../src/adapters/mysql/parameters.ts'
 import { open } from '../../src/adapters/mysql/resource.ts'
+import type { Answer, Session } from '../../src/adapters/mysql/session.ts'
 import { branchedOf, xidOf } from '../../src/adapters/mysql/xid.ts'
 import { CageError } from '../../src/errors.ts'
 import { recordingLog } from '../../src/testing/log.ts'
@@ -304,6 +306,45 @@ test('mysql: a prepared branch is committed by another connection, although the 
   await after.finish(long, 'commit', scope())
   assert.deepEqual(await after.leftovers('m/', scope()), [])
   assert.deepEqual(await methods(after).execute('select n from xa order by n'), [{ n: 1 }, { n: 2 }, { n: 3 }, { n: 5 }])
+})
+
+/** A connection whose server answers so. */
+function scripted(answer: (sql: string) => Record<string, unknown>[] | CageError): { connection: MysqlConnection; said: string[] } {
+  const said: string[] = []
+  const session = {
+    facts: { id: 1, isMariadb: true, version: 10_011 },
+    broken: false,
+    settled: async () => {},
+    destroy(): void {
+      this.broken = true
+    },
+    async query(sql: string): Promise<Answer> {
+      said.push(sql)
+      const rows = answer(sql)
+      if (rows instanceof CageError) throw rows
+      return { rows, rowCount: rows.length, inTransaction: undefined }
+    },
+  }
+  return { connection: new MysqlConnection(session as unknown as Session, 'shop', true, new Map()), said } // as much of one as is used
+}
+
+function refusal(errno: number): CageError {
+  return new CageError('CONFLICT', 'refused', { details: { errno, sqlState: 'XA000' } })
+}
+
+test('mysql: a branch that somebody else has just ended costs nobody’s connection', async () => {
+  const [data, formatID] = [xidOf('m/i/c/t9/0', 77), 77]
+  let isThere = true
+  const { connection, said } = scripted((sql) => {
+    if (sql.startsWith('XA RECOVER')) return isThere ? [{ data, formatID }] : []
+    isThere = false
+    return refusal(1397)
+  })
+  await connection.finish('m/i/c/t9/0', 'commit', scope())
+  assert.deepEqual(
+    said.map((sql) => sql.split(' ', 2).join(' ')),
+    ['XA RECOVER', 'XA COMMIT', 'XA RECOVER'],
+  )
 })
 
 test('mysql: a branch is rolled back before and after it was prepared, and one that has failed commits nothing', async (t) => {

@@ -113,14 +113,15 @@ export class MysqlConnection implements ResourceConnection {
 
   /** C4. */
   async finish(branch: string, decision: Decision, scope: Scope): Promise<void> {
-    for (;;) {
+    for (let refused = false; ; ) {
       const found = (await this.#recover(scope)).find(({ id }) => id === branch)
-      if (!found) return // ended before
+      if (!found) return // ended before, or by somebody else meanwhile
+      if (refused) await this.#say(`KILL CONNECTION ${found.session}`, scope).catch((failure: unknown) => this.#unlessLost(failure)) // gone
       try {
         return void (await this.#say(`XA ${decision === 'commit' ? 'COMMIT' : 'ROLLBACK'} ${xidOf(branch, found.session)}`, scope))
       } catch (error) {
         if (errnoOf(error) !== XAER_NOTA) throw error
-        await this.#say(`KILL CONNECTION ${found.session}`, scope).catch((failure: unknown) => this.#unlessLost(failure)) // gone meanwhile
+        refused = true
         await pause(RETRY_MS, scope.signal)
       }
     }
