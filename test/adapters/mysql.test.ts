@@ -347,6 +347,34 @@ test('mysql: a branch that somebody else has just ended costs nobody’s connect
   )
 })
 
+test('mysql: a commit that is too late to be sent is rolled back, and costs no connection', async (t) => {
+  for (const xa of [false, true]) {
+    const connection = await connect(t, { xa })
+    const db = methods(connection)
+    await db.execute('create table if not exists too_late (n int) engine=innodb')
+    await connection.begin({ id: 'm/late', options: {} }, scope())
+    await db.change('insert into too_late values (1)')
+    await rejects(connection.commit(scope(0)), 'DEADLINE_EXCEEDED')
+    assert.equal(connection.broken, false)
+    assert.deepEqual(await db.execute('select * from too_late'), [])
+  }
+})
+
+test('mysql: a commit that the server refuses is not committed, and costs no connection', async () => {
+  for (const errno of [1180, 1213, 1402, 1613, 1614]) {
+    const { connection, said } = scripted((sql) =>
+      /ONE PHASE/.test(sql) ? refusal(errno) : /XA ROLLBACK/.test(sql) ? refusal(1397) : [],
+    )
+    await connection.begin({ id: 'm/refused', options: {} }, scope())
+    await rejects(connection.commit(scope()), 'CONFLICT', { errno, sqlState: 'XA000' })
+    assert.equal(connection.broken, false, said.join('; '))
+  }
+  const { connection } = scripted((sql) => (/ONE PHASE/.test(sql) ? refusal(2013) : []))
+  await connection.begin({ id: 'm/unknown', options: {} }, scope())
+  await rejects(connection.commit(scope()), 'CONFLICT')
+  assert.equal(connection.broken, true, 'nobody knows')
+})
+
 test('mysql: a branch is rolled back before and after it was prepared, and one that has failed commits nothing', async (t) => {
   const connection = await connect(t)
   const db = methods(connection)
