@@ -252,6 +252,15 @@ test('oracle: a branch commits or rolls back, and what became of a lost one is a
   assert.equal(connection.broken, true)
 })
 
+test('oracle: a commit that is too late to be sent is rolled back, and costs no connection', async (t) => {
+  const { oracle, connection } = await bench(t)
+  await connection.begin({ id: 'b', options: {} }, scope())
+  await connection.call('change', ['one'], scope())
+  await rejects(connection.commit(scope(0)), 'DEADLINE_EXCEEDED')
+  assert.deepEqual(oracle.said, ['one', 'rollback'])
+  assert.equal(connection.broken, false)
+})
+
 test('oracle: what is late or unwanted is broken at the database; a database that does not answer costs the connection', async (t) => {
   const { oracle, connection } = await bench(t)
   oracle.behaviour = () => 'slow'
