@@ -362,9 +362,7 @@ test('mysql: a commit that is too late to be sent is rolled back, and costs no c
 
 test('mysql: a commit that the server refuses is not committed, and costs no connection', async () => {
   for (const errno of [1180, 1213, 1402, 1613, 1614]) {
-    const { connection, said } = scripted((sql) =>
-      /ONE PHASE/.test(sql) ? refusal(errno) : /XA ROLLBACK/.test(sql) ? refusal(1397) : [],
-    )
+    const { connection, said } = scripted((sql) => (/ONE PHASE/.test(sql) ? refusal(errno) : /XA ROLLBACK/.test(sql) ? refusal(1397) : []))
     await connection.begin({ id: 'm/refused', options: {} }, scope())
     await rejects(connection.commit(scope()), 'CONFLICT', { errno, sqlState: 'XA000' })
     assert.equal(connection.broken, false, said.join('; '))
