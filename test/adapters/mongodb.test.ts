@@ -316,6 +316,24 @@ test('mongodb: a stream ends with its deadline, at the server too', async (t) =>
   assert.equal(connection.broken, false)
 })
 
+test('mongodb: a stream whose call has ended between two batches leaves no cursor', async (t) => {
+  const { db, connection, name } = await bench(t)
+  await db.insertMany(
+    name,
+    Array.from({ length: 100 }, (_, n) => ({ _id: n })),
+  )
+  const stopping = new AbortController()
+  const read = async (documents: AsyncIterable<unknown>): Promise<void> => {
+    for await (const _ of documents) stopping.abort()
+  }
+  await rejects(connection.call('stream', [name, {}, { batchSize: 10 }, read], scope(9_000, stopping.signal)), 'CANCELLED')
+  const idle = outside.client
+    .db('admin')
+    .aggregate([{ $currentOp: { idleCursors: true } }, { $match: { type: 'idleCursor', ns: `${DATABASE}.${name}` } }])
+  assert.deepEqual(await idle.toArray(), [])
+  assert.equal(connection.broken, false)
+})
+
 test('mongodb: calls are sent with the time that is left, and a comment that names the resource', async (t) => {
   const { connection, name } = await bench(t)
   await outside.collection(name).insertOne({ n: 1 })

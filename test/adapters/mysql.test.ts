@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { ResourceConnection, Scope } from '../../src/adapters/adapter.ts'
 import type { MysqlResource, MysqlSession } from '../../src/adapters/mysql/api.ts'
+import { MysqlConnection } from '../../src/adapters/mysql/connection.ts'
 import { mysqlOptions } from '../../src/adapters/mysql/options.ts'
 import { statement } from '../../src/adapters/mysql/parameters.ts'
 import { open } from '../../src/adapters/mysql/resource.ts'
+import type { Answer, Session } from '../../src/adapters/mysql/session.ts'
 import { branchedOf, xidOf } from '../../src/adapters/mysql/xid.ts'
 import { CageError } from '../../src/errors.ts'
 import { recordingLog } from '../../src/testing/log.ts'
@@ -204,6 +206,42 @@ test('mysql: SQL that ends or begins a transaction costs the connection, and is 
   assert.equal(connection.broken, true)
 })
 
+test('mysql: a procedure that commits and returns rows costs the connection; one that only reads does not', async (t) => {
+  const db = methods(await connect(t))
+  await db.execute('create table called (n int) engine=innodb')
+  await db.execute('create procedure reading() select n from called')
+  await db.execute('create procedure committing() begin commit; select n from called; end')
+  const call = async (x: MysqlSession, name: string): Promise<unknown> => [
+    await x.change('insert into called values (1)'),
+    await x.execute(`call ${name}()`),
+  ]
+  assert.deepEqual(await db.run((x) => call(x, 'reading')), [1, [{ n: 1 }]])
+  assert.deepEqual(await db.execute('call committing()'), [{ n: 1 }], 'alone it is in nobody’s way')
+  const connection = await connect(t)
+  await rejects(
+    methods(connection).run((x) => call(x, 'committing')),
+    'INVALID_ARGUMENT',
+  )
+  assert.equal(connection.broken, true)
+})
+
+test('mysql: what the work has not awaited is part of its transaction, to the last statement', async (t) => {
+  const db = methods(await connect(t))
+  await db.execute('create table floating (n int) engine=innodb')
+  const own = new Error('of the work')
+  const batch = [1, 2, 3].map((n): [string, unknown[]] => ['insert into floating values (?)', [n]])
+  await assert.rejects(
+    db.run(async (x) => {
+      void x.batch(batch)
+      throw own
+    }),
+    own,
+  )
+  assert.deepEqual(await db.execute('select * from floating'), [])
+  await db.run(async (x) => void x.batch(batch))
+  assert.deepEqual(await db.execute('select n from floating order by n'), [{ n: 1 }, { n: 2 }, { n: 3 }])
+})
+
 test('mysql: of two transactions in each other’s way one fails whole, and may be tried again', async (t) => {
   const [a, b] = [methods(await connect(t)), methods(await connect(t))]
   await a.execute('create table dead (id int primary key, n int) engine=innodb')
@@ -268,6 +306,71 @@ test('mysql: a prepared branch is committed by another connection, although the 
   await after.finish(long, 'commit', scope())
   assert.deepEqual(await after.leftovers('m/', scope()), [])
   assert.deepEqual(await methods(after).execute('select n from xa order by n'), [{ n: 1 }, { n: 2 }, { n: 3 }, { n: 5 }])
+})
+
+/** A connection whose server answers so. */
+function scripted(answer: (sql: string) => Record<string, unknown>[] | CageError): { connection: MysqlConnection; said: string[] } {
+  const said: string[] = []
+  const session = {
+    facts: { id: 1, isMariadb: true, version: 10_011 },
+    broken: false,
+    settled: async () => {},
+    destroy(): void {
+      this.broken = true
+    },
+    async query(sql: string): Promise<Answer> {
+      said.push(sql)
+      const rows = answer(sql)
+      if (rows instanceof CageError) throw rows
+      return { rows, rowCount: rows.length, inTransaction: undefined }
+    },
+  }
+  return { connection: new MysqlConnection(session as unknown as Session, 'shop', true, new Map()), said } // as much of one as is used
+}
+
+function refusal(errno: number): CageError {
+  return new CageError('CONFLICT', 'refused', { details: { errno, sqlState: 'XA000' } })
+}
+
+test('mysql: a branch that somebody else has just ended costs nobody’s connection', async () => {
+  const [data, formatID] = [xidOf('m/i/c/t9/0', 77), 77]
+  let isThere = true
+  const { connection, said } = scripted((sql) => {
+    if (sql.startsWith('XA RECOVER')) return isThere ? [{ data, formatID }] : []
+    isThere = false
+    return refusal(1397)
+  })
+  await connection.finish('m/i/c/t9/0', 'commit', scope())
+  assert.deepEqual(
+    said.map((sql) => sql.split(' ', 2).join(' ')),
+    ['XA RECOVER', 'XA COMMIT', 'XA RECOVER'],
+  )
+})
+
+test('mysql: a commit that is too late to be sent is rolled back, and costs no connection', async (t) => {
+  for (const xa of [false, true]) {
+    const connection = await connect(t, { xa })
+    const db = methods(connection)
+    await db.execute('create table if not exists too_late (n int) engine=innodb')
+    await connection.begin({ id: 'm/late', options: {} }, scope())
+    await db.change('insert into too_late values (1)')
+    await rejects(connection.commit(scope(0)), 'DEADLINE_EXCEEDED')
+    assert.equal(connection.broken, false)
+    assert.deepEqual(await db.execute('select * from too_late'), [])
+  }
+})
+
+test('mysql: a commit that the server refuses is not committed, and costs no connection', async () => {
+  for (const errno of [1180, 1213, 1402, 1613, 1614]) {
+    const { connection, said } = scripted((sql) => (/ONE PHASE/.test(sql) ? refusal(errno) : /XA ROLLBACK/.test(sql) ? refusal(1397) : []))
+    await connection.begin({ id: 'm/refused', options: {} }, scope())
+    await rejects(connection.commit(scope()), 'CONFLICT', { errno, sqlState: 'XA000' })
+    assert.equal(connection.broken, false, said.join('; '))
+  }
+  const { connection } = scripted((sql) => (/ONE PHASE/.test(sql) ? refusal(2013) : []))
+  await connection.begin({ id: 'm/unknown', options: {} }, scope())
+  await rejects(connection.commit(scope()), 'CONFLICT')
+  assert.equal(connection.broken, true, 'nobody knows')
 })
 
 test('mysql: a branch is rolled back before and after it was prepared, and one that has failed commits nothing', async (t) => {

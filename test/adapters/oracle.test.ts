@@ -215,6 +215,13 @@ test('oracle: run and batch commit what resolves and roll back what rejects', as
   assert.deepEqual(oracle.said, ['insert into t values (:a)', 'commit'])
 })
 
+test('oracle: what the work has not awaited is part of its transaction, to the last statement', async (t) => {
+  const { oracle, db } = await bench(t)
+  await db.run(async (session) => void session.batch(['one', 'two', 'three']))
+  assert.deepEqual(oracle.said, ['one', 'two', 'three', 'commit'])
+  assert.ok(oracle.statements.every(({ options }) => options.autoCommit === false))
+})
+
 test('oracle: a branch commits or rolls back, and what became of a lost one is asked for by its name', async (t) => {
   const { oracle, connection } = await bench(t)
   const branch = { id: 'b', options: {} }
@@ -243,6 +250,15 @@ test('oracle: a branch commits or rolls back, and what became of a lost one is a
   oracle.behaviour = ({ sql }) => (sql === 'commit' ? oracleError('NJS-500', 'connection was closed or broken') : undefined)
   await rejects(connection.commit(scope()), 'UNAVAILABLE')
   assert.equal(connection.broken, true)
+})
+
+test('oracle: a commit that is too late to be sent is rolled back, and costs no connection', async (t) => {
+  const { oracle, connection } = await bench(t)
+  await connection.begin({ id: 'b', options: {} }, scope())
+  await connection.call('change', ['one'], scope())
+  await rejects(connection.commit(scope(0)), 'DEADLINE_EXCEEDED')
+  assert.deepEqual(oracle.said, ['one', 'rollback'])
+  assert.equal(connection.broken, false)
 })
 
 test('oracle: what is late or unwanted is broken at the database; a database that does not answer costs the connection', async (t) => {

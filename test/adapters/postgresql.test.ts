@@ -242,6 +242,20 @@ test('postgresql: run commits what resolves and rolls back what rejects, and its
   assert.equal(connection.broken, false)
 })
 
+test('postgresql: what the work has not awaited is part of its transaction, to the last statement', async (t) => {
+  const db = methods(await connect(t))
+  await db.batch(['drop table if exists floating', 'create table floating (n int)'])
+  const mine = new Error('mine')
+  await assert.rejects(
+    db.run(async (session: PostgresSession) => {
+      void session.batch([1, 2, 3].map((n) => ['insert into floating values ($1)', [n]]))
+      throw mine
+    }),
+    (error) => error === mine,
+  )
+  assert.deepEqual(await db.execute('select n from floating'), [])
+})
+
 test('postgresql: SQL that begins or ends a transaction by itself is refused, and leaves none', async (t) => {
   const first = await connect(t)
   await rejects(methods(first).execute('begin'), 'INVALID_ARGUMENT')

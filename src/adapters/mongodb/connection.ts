@@ -12,6 +12,7 @@ import type { ClientSession } from 'mongodb'
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import type { ResourceConnection, Scope } from '../adapter.ts'
+import { withSession } from '../client/work.ts'
 import type { MongoSession } from './api.ts'
 import { callOf, METHOD_NAMES, streamOf } from './calls.ts'
 import type { Link } from './link.ts'
@@ -20,6 +21,7 @@ import { fromBson } from './values.ts'
 
 const METHODS = [...METHOD_NAMES, 'stream', 'run']
 const ROLLBACK_MS = 1_000
+const CLOSE_MS = 1_000
 
 /** Branches are there only where the deployment has them. */
 export function connectionOf(link: Link, name: string): ResourceConnection {
@@ -139,18 +141,7 @@ class MongoConnection {
   }
 
   async #withSession(work: Work<MongoSession>, scope: Scope): Promise<unknown> {
-    let over = false
-    const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-      if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-      return await this.call(method, args, scope)
-    }
-    const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-    try {
-      return await work(session as unknown as MongoSession) // it has the methods
-    } finally {
-      over = true
-      await this.#last // what was not awaited
-    }
+    return await withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work)
   }
 
   /** Batches are read when they are asked for; each ends with the scope. */
@@ -175,7 +166,8 @@ class MongoConnection {
     try {
       return await work(documents())
     } finally {
-      if (!link.broken) await read(() => cursor.close()).catch(() => {}) // the server forgets a cursor that nobody reads
+      const own: Scope = { deadline: Date.now() + CLOSE_MS, signal: new AbortController().signal } // the call's may have ended
+      if (!link.broken) await this.#inTurn(() => link.run(own, () => cursor.close())).catch(() => {}) // the server forgets a cursor that nobody reads
     }
   }
 

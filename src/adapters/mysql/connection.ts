@@ -13,11 +13,12 @@
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { pause } from '../../pause.ts'
+import { endOf } from '../../scope.ts'
 import type { Branch, Decision, ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
-import type { MysqlSession } from './api.ts'
+import { type Work, withSession } from '../client/work.ts'
 import { characteristics } from './begin.ts'
 import { bulkInserts } from './bulk.ts'
-import { endsTransaction, errnoOf } from './errors.ts'
+import { endsTransaction, errnoOf, refusesCommit } from './errors.ts'
 import { type Statement, statement } from './parameters.ts'
 import type { Answer, Session } from './session.ts'
 import { type Branched, branchedOf, xidOf } from './xid.ts'
@@ -88,15 +89,32 @@ export class MysqlConnection implements ResourceConnection {
       await this.rollback(scope)
       throw new CageError('CONFLICT', `${this.#name}: the transaction had failed, and was rolled back`, { retryable: true })
     }
-    await this.#ending(async (xid) => {
-      if (xid === undefined) await this.#say('COMMIT', scope)
-      else if (this.#prepared) await this.#say(`XA COMMIT ${xid}`, scope)
-      else {
-        await this.#say(`XA END ${xid}`, scope)
-        await this.#say(`XA COMMIT ${xid} ONE PHASE`, scope)
-      }
-      this.#over()
+    if (this.#prepared)
+      return await this.#ending(async (xid) => {
+        await this.#say(`XA COMMIT ${xid}`, scope)
+        this.#over()
+      })
+    const xid = this.#xid
+    try {
+      await this.#session.settled() // whether the scope has ended is asked when COMMIT is next
+      const ended = endOf(scope, Date.now(), this.#name)
+      if (ended) throw ended
+      if (xid !== undefined) await this.#say(`XA END ${xid}`, scope)
+    } catch (error) {
+      await this.#undo() // nothing has been committed
+      throw error
+    }
+    let refused: unknown
+    await this.#ending(async () => {
+      await this.#say(xid === undefined ? 'COMMIT' : `XA COMMIT ${xid} ONE PHASE`, scope).catch((error: unknown) => {
+        if (!refusesCommit(error) || this.broken) throw error
+        refused = error
+      })
+      if (!refused) this.#over()
     })
+    if (!refused) return
+    await this.#undo() // what the server has left of it
+    throw refused
   }
 
   async rollback(scope: Scope): Promise<void> {
@@ -105,7 +123,9 @@ export class MysqlConnection implements ResourceConnection {
       if (xid === undefined) await this.#say('ROLLBACK', scope)
       else {
         if (!this.#prepared) await this.#say(`XA END ${xid}`, scope).catch((error: unknown) => this.#unlessLost(error)) // a failed one says so
-        await this.#say(`XA ROLLBACK ${xid}`, scope)
+        await this.#say(`XA ROLLBACK ${xid}`, scope).catch((error: unknown) => {
+          if (this.#prepared || errnoOf(error) !== XAER_NOTA) throw error // a refused commit may have ended it
+        })
       }
       this.#over()
     })
@@ -113,14 +133,15 @@ export class MysqlConnection implements ResourceConnection {
 
   /** C4. */
   async finish(branch: string, decision: Decision, scope: Scope): Promise<void> {
-    for (;;) {
+    for (let refused = false; ; ) {
       const found = (await this.#recover(scope)).find(({ id }) => id === branch)
-      if (!found) return // ended before
+      if (!found) return // ended before, or by somebody else meanwhile
+      if (refused) await this.#say(`KILL CONNECTION ${found.session}`, scope).catch((failure: unknown) => this.#unlessLost(failure)) // gone
       try {
         return void (await this.#say(`XA ${decision === 'commit' ? 'COMMIT' : 'ROLLBACK'} ${xidOf(branch, found.session)}`, scope))
       } catch (error) {
         if (errnoOf(error) !== XAER_NOTA) throw error
-        await this.#say(`KILL CONNECTION ${found.session}`, scope).catch((failure: unknown) => this.#unlessLost(failure)) // gone meanwhile
+        refused = true
         await pause(RETRY_MS, scope.signal)
       }
     }
@@ -203,20 +224,11 @@ export class MysqlConnection implements ResourceConnection {
     if (this.#state !== 'none' && Object.keys(own).length > 0) {
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has been begun, with options of its own`)
     }
-    return await this.#atomic(own, scope, async () => {
-      let over = false
-      const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-        if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-        return await this.call(method, args, scope)
-      }
-      const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-      try {
-        return await work(session as unknown as MysqlSession) // it has the methods
-      } finally {
-        over = true
-        await this.#session.settled() // what was not awaited
-      }
-    })
+    return await this.#atomic(
+      own,
+      scope,
+      () => withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work as Work), // what it takes, its types tell
+    )
   }
 
   /** C1. Inside a transaction it is part of that. */
@@ -227,8 +239,7 @@ export class MysqlConnection implements ResourceConnection {
     try {
       result = await work()
     } catch (error) {
-      const own: Scope = { deadline: Date.now() + ROLLBACK_MS, signal: new AbortController().signal }
-      await this.rollback(own).catch(() => this.#session.destroy()) // the server rolls back then
+      await this.#undo()
       throw error
     }
     await this.commit(scope)
@@ -248,6 +259,11 @@ export class MysqlConnection implements ResourceConnection {
     this.#state = 'begun'
     this.#xid = xid
     this.#prepared = false
+  }
+
+  async #undo(): Promise<void> {
+    const own: Scope = { deadline: Date.now() + ROLLBACK_MS, signal: new AbortController().signal } // the call's may have ended
+    await this.rollback(own).catch(() => this.#session.destroy()) // the server rolls back then
   }
 
   /** R1: whatever goes wrong at a transaction's end, none is left open. */

@@ -15,6 +15,8 @@ export interface DriverError extends Error {
 
 /** Transactions that fail with one of these have been rolled back by the server, or can only be. */
 const ENDS_TRANSACTION = new Set([1180, 1205, 1213, 1402, 1613, 1614])
+/** What the server says instead of committing: ER_ERROR_DURING_COMMIT, deadlock, XA_RBROLLBACK, XA_RBTIMEOUT, XA_RBDEADLOCK. */
+const REFUSES_COMMIT = new Set([1180, 1213, 1402, 1613, 1614])
 /** Unknown columns, tables and routines; columns without a value. */
 const NAMING = new Set([1048, 1054, 1146, 1305, 1364])
 
@@ -70,6 +72,11 @@ export function endsSession(error: DriverError): boolean {
 
 export function endsTransaction(error: unknown): boolean {
   return ENDS_TRANSACTION.has(errnoOf(error) ?? 0)
+}
+
+/** The transaction is not committed, for certain. */
+export function refusesCommit(error: unknown): boolean {
+  return REFUSES_COMMIT.has(errnoOf(error) ?? 0)
 }
 
 /** The server's number of an error of ours. */

@@ -49,7 +49,13 @@ const IN_TRANSACTION = 1 // SERVER_STATUS_IN_TRANS
 const NOT_PREPARABLE = 1295 // ER_UNSUPPORTED_PS
 const MAX_STATEMENTS = 200
 
-type Raw = unknown[] | { affectedRows: number; serverStatus: number }
+/** What ends an answer without rows, and a procedure's after them. */
+interface End {
+  affectedRows: number
+  serverStatus: number
+}
+
+type Raw = unknown[] | End
 
 export class Session {
   readonly #server: Server
@@ -215,12 +221,15 @@ export class Session {
 }
 
 function answerOf(result: Raw, columns: Column[]): Answer {
-  if (!Array.isArray(result)) {
-    return { rows: [], rowCount: result.affectedRows, inTransaction: (result.serverStatus & IN_TRANSACTION) !== 0 }
-  }
-  const several = Array.isArray(columns?.[0]) // of a procedure: a list of columns for each result
+  if (!Array.isArray(result)) return { rows: [], rowCount: result.affectedRows, inTransaction: isInTransaction(result) }
+  const several = Array.isArray(columns?.[0]) // of a procedure: a list of columns for each result, and at last how it has ended
   const [rows, of] = several ? [result[0] as unknown[][], columns[0] as unknown as Column[]] : [result as unknown[][], columns]
-  return { rows: rows.map((row) => rowOf(row, of)), rowCount: rows.length, inTransaction: undefined }
+  const inTransaction = several ? isInTransaction(result.at(-1) as End) : undefined
+  return { rows: rows.map((row) => rowOf(row, of)), rowCount: rows.length, inTransaction }
+}
+
+function isInTransaction({ serverStatus }: End): boolean {
+  return (serverStatus & IN_TRANSACTION) !== 0
 }
 
 function connectionOf({ options, name }: Server, connectTimeout: number): mysql.Connection {

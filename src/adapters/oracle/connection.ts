@@ -11,7 +11,9 @@
 import oracledb from 'oracledb'
 import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
+import { endOf } from '../../scope.ts'
 import type { Branch, ResourceConnection, Scope } from '../adapter.ts'
+import { withSession } from '../client/work.ts'
 import type { OracleSession, OracleTransactionOptions } from './api.ts'
 import type { DriverResult } from './driver.ts'
 import type { Session } from './session.ts'
@@ -70,11 +72,17 @@ export class OracleConnection implements ResourceConnection {
 
   async commit(scope: Scope): Promise<void> {
     this.#inTransaction = false
+    await this.#session.settled() // whether the scope has ended is asked when the commit is next
+    const ended = endOf(scope, Date.now(), this.#name)
+    if (ended) {
+      await this.#undo() // nothing has been committed
+      throw ended
+    }
     try {
       await this.#session.run(scope, (connection) => connection.commit())
     } catch (error) {
       if (error instanceof CageError && error.code === 'CONFLICT')
-        await this.rollback(scope).catch(() => {}) // Oracle has done it, and has said so
+        await this.#undo() // Oracle has done it, and has said so
       else this.#session.destroy() // R1: what is open ends with its session
       throw error
     }
@@ -154,20 +162,9 @@ export class OracleConnection implements ResourceConnection {
     if (!isWork(work)) throw new CageError('INVALID_ARGUMENT', 'run takes a function of the session')
     if (options !== undefined && this.#inTransaction)
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has been begun, with options of its own`)
-    return await this.#atomic(options ?? {}, scope, async () => {
-      let over = false
-      const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-        if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-        return await this.call(method, args, scope)
-      }
-      const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-      try {
-        return await work(session as unknown as OracleSession) // it has the methods
-      } finally {
-        over = true
-        await this.#session.settled() // what was not awaited
-      }
-    })
+    return await this.#atomic(options ?? {}, scope, () =>
+      withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work),
+    )
   }
 
   /** C1. Inside a transaction it is part of that. */
@@ -178,12 +175,16 @@ export class OracleConnection implements ResourceConnection {
     try {
       result = await work()
     } catch (error) {
-      const own: Scope = { deadline: Date.now() + ROLLBACK_MS, signal: new AbortController().signal }
-      await this.rollback(own).catch(() => {}) // the session is gone then, and the server rolls back
+      await this.#undo()
       throw error
     }
     await this.commit(scope)
     return result
+  }
+
+  async #undo(): Promise<void> {
+    const own: Scope = { deadline: Date.now() + ROLLBACK_MS, signal: new AbortController().signal } // the call's may have ended
+    await this.rollback(own).catch(() => {}) // the session is gone then, and the server rolls back
   }
 
   /** Oracle begins one with the first statement; only what is not the default is said. */

@@ -13,7 +13,7 @@ import { CageError } from '../../errors.ts'
 import { didYouMean } from '../../names.ts'
 import { pause } from '../../pause.ts'
 import type { Branch, Decision, ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
-import type { PostgresSession } from './api.ts'
+import { type Work, withSession } from '../client/work.ts'
 import { beginning, type TransactionOptions, transactionOptions } from './begin.ts'
 import { bulkInsert } from './bulk.ts'
 import { statement } from './parameters.ts'
@@ -192,20 +192,11 @@ export class PostgresConnection implements ResourceConnection {
     if (options !== undefined && this.#inTransaction) {
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has been begun, with options of its own`)
     }
-    return await this.#atomic(options ?? {}, scope, async () => {
-      let over = false
-      const call = async (method: string, ...args: unknown[]): Promise<unknown> => {
-        if (over) throw new CageError('INVALID_ARGUMENT', `${this.#name}: the transaction has ended`)
-        return await this.call(method, args, scope)
-      }
-      const session = Object.fromEntries(METHODS.map((method) => [method, (...args: unknown[]) => call(method, ...args)]))
-      try {
-        return await work(session as unknown as PostgresSession) // it has the methods
-      } finally {
-        over = true
-        await this.#session.settled() // what was not awaited
-      }
-    })
+    return await this.#atomic(
+      options ?? {},
+      scope,
+      () => withSession(this.#name, METHODS, (method, args) => this.call(method, args, scope), work as Work), // what it takes, its types tell
+    )
   }
 
   /** C1. Inside a transaction it is part of that. */

@@ -147,11 +147,6 @@ export class Session {
     return this.#last
   }
 
-  /** Resolves when nothing runs any more. */
-  async settled(): Promise<void> {
-    while (this.#running > 0) await this.#last.catch(() => {}) // its caller is told
-  }
-
   destroy(): void {
     this.#broken = true
     const { stream } = this.#client.connection
