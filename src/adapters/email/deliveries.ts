@@ -62,6 +62,8 @@ export class Deliveries {
     const listedAt = Date.now()
     const listed = await visit.list()
     const now = Date.now()
+    const there = new Set(listed)
+    for (const name of this.#rest.keys()) if (!there.has(name)) this.#rest.delete(name) // else it is due for ever, in #pause
     if (listed.every((name) => this.#running.has(name) || (this.#rest.get(name) ?? 0) > now)) return
     const room = signal.aborted ? 0 : this.#options.concurrency - this.#running.size
     const { taken, disposals, exhausted, rest } = await this.#ledger.update((book) =>
