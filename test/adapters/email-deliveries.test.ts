@@ -32,7 +32,7 @@ function reading(
       },
     },
   } as unknown as InterfaceHost // the rest is not used
-  const all: Visit = { list: async () => names, fetch: async () => RAW, dispose: async () => true, ...visit }
+  const all: Visit = { ended: false, list: async () => names, fetch: async () => RAW, dispose: async () => true, ...visit }
   const mailbox: Mailbox = { address: '', visit: async (work) => await work(all), rest, close: async () => {} }
   const options = emailListenOptions.parse({ protocol: 'imap', host: 'h', user: 'u', password: 'p', call: 'a.b', pollMs: 10 })
   const deliveries = new Deliveries(mailbox, new Ledger(host.memory, 'key'), options, host)

@@ -75,7 +75,7 @@ export class Deliveries {
     for (const { name } of taken) this.#claimed.add(name)
     try {
       await this.#dispose(visit, disposals)
-      for (let next = taken[0]; next && !signal.aborted; next = taken[0]) {
+      for (let next = taken[0]; next && !signal.aborted && !visit.ended; next = taken[0]) {
         taken.shift()
         await this.#take(visit, next)
       }
