@@ -246,6 +246,9 @@ test('smtp: an envelope of its own is who gets it', async (t) => {
   await send(connection, { to: 'list@x.test', text: '', envelope: { from: '', to: ['jane@x.test'] } })
   const [message] = await taken('jane@x.test', plain)
   assert.deepEqual([message?.from, message?.to], ['', ['jane@x.test']])
+  const spaced = { from: ' shop@x.test', to: [' nobody@x.test ', 'june@x.test '] }
+  const { recipients } = await send(connection, { text: '', envelope: spaced })
+  assert.deepEqual(recipients.map(({ address, accepted }) => [address, accepted]), [['nobody@x.test', false], ['june@x.test', true]]) // biome-ignore format: short
 })
 
 test('smtp: a signature is of the key, the domain and the message (DKIM)', async (t) => {
