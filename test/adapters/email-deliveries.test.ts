@@ -17,6 +17,7 @@ const RAW = Buffer.from('Subject: x\r\n\r\nhello\r\n')
 function reading(
   names: string[],
   visit: Partial<Visit>,
+  rest: Mailbox['rest'] = pause,
 ): { run(signal: AbortSignal): Promise<void>; book(): Record<string, Mark>; calls: number } {
   let value: unknown
   const state = { calls: 0 }
@@ -31,8 +32,8 @@ function reading(
       },
     },
   } as unknown as InterfaceHost // the rest is not used
-  const all: Visit = { list: async () => names, fetch: async () => RAW, dispose: async () => true, ...visit }
-  const mailbox: Mailbox = { address: '', visit: async (work) => await work(all), rest: pause, close: async () => {} }
+  const all: Visit = { ended: false, list: async () => names, fetch: async () => RAW, dispose: async () => true, ...visit }
+  const mailbox: Mailbox = { address: '', visit: async (work) => await work(all), rest, close: async () => {} }
   const options = emailListenOptions.parse({ protocol: 'imap', host: 'h', user: 'u', password: 'p', call: 'a.b', pollMs: 10 })
   const deliveries = new Deliveries(mailbox, new Ledger(host.memory, 'key'), options, host)
   return {
@@ -75,9 +76,8 @@ test('deliveries: a server that is lost at a fetch counts against that message a
 
 test('deliveries: a server that is lost at disposing counts against nobody', async () => {
   const done = deferred<void>()
-  let listed = 0
   const it = reading([], {
-    list: async () => (++listed === 1 ? ['a'] : ['a', 'b']),
+    list: async () => (it.book().a?.is === 'done' ? ['a', 'b'] : ['a']),
     dispose: () => {
       done.resolve()
       return Promise.reject(new CageError('UNAVAILABLE', 'lost'))
@@ -86,4 +86,21 @@ test('deliveries: a server that is lost at disposing counts against nobody', asy
   await assert.rejects(it.run(new AbortController().signal), /lost/)
   await within('it was disposed of', done.promise)
   assert.deepEqual(attempts(it.book()), { a: 'done', b: 0 })
+})
+
+test('deliveries: a mailbox that is empty is asked every pollMs, whatever has been in it', async () => {
+  const stopping = new AbortController()
+  const rests: number[] = []
+  const names = ['a']
+  const it = reading(
+    names,
+    { dispose: async (name) => names.pop() !== name }, // another client has taken it away meanwhile
+    async (ms, signal) => {
+      rests.push(ms)
+      if (rests.length === 8) stopping.abort()
+      await pause(ms, signal)
+    },
+  )
+  await within('it has stopped', it.run(stopping.signal))
+  assert.deepEqual(rests.slice(-4), [10, 10, 10, 10])
 })

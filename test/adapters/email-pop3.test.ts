@@ -104,8 +104,22 @@ test('pop3: a message that outgrows its limit ends the session, whatever its siz
     const { port } = await fake(t, { RETR: `+OK\r\n${line}` }, endless)
     const client = await open(t, port)
     await assert.rejects(client.retr(1, 100_000, scope()), unavailable(/larger|no end/, 'PAYLOAD_TOO_LARGE'))
-    await assert.rejects(client.quit(scope()), (error: CageError) => error.code === 'PAYLOAD_TOO_LARGE')
+    await assert.rejects(client.quit(scope()), unavailable(/the session has ended/))
   }
+})
+
+test('pop3: a message that outgrows its limit is set aside, the others of its session wait for the next one, without an attempt', async (t) => {
+  const { port } = await fake(t, {
+    UIDL: '+OK\r\n1 liar\r\n2 b\r\n3 c\r\n.\r\n',
+    LIST: '+OK 1 77\r\n',
+    RETR: `+OK\r\n${'x'.repeat(2_000)}\r\n.\r\n`,
+  })
+  const server = { ports: { ...dovecot.ports, pop3: port }, create: () => {} } as unknown as DovecotServer // no more of it is used
+  const mailbox = openMailbox(t, server, 'pop3')
+  const { done } = await mailbox.start({ maxMessageBytes: 1_000 })
+  await assert.rejects(within('it has ended', done), unavailable(/the session has ended/))
+  const marks = Object.entries(mailbox.book()).map(([name, mark]) => [name, 'attempts' in mark ? mark.attempts : mark.is])
+  assert.deepEqual(marks, [['liar', 'aside'], ['b', 0], ['c', 0]]) // biome-ignore format: short
 })
 
 test('pop3: what was smuggled in before TLS is not believed', async (t) => {

@@ -60,6 +60,17 @@ const taken = async (to: string, from: SmtpServer = server): Promise<Taken[]> =>
   (await from.stats()).messages.filter((message) => message.to.includes(to))
 const parsed = async ({ raw }: Taken): ReturnType<typeof simpleParser> => simpleParser(Buffer.from(raw, 'latin1'))
 
+/** A server that speaks so; how it is reached. */
+async function fake(t: TestContext, speak: (socket: Socket) => void): Promise<object> {
+  const listening = createServer((socket) => {
+    socket.on('error', () => {})
+    speak(socket)
+  }).listen(0, '127.0.0.1')
+  await once(listening, 'listening')
+  atEnd(t, () => void listening.close())
+  return { ...clear(), port: (listening.address() as { port: number }).port }
+}
+
 test('smtp: text, HTML, an embedded image, attachments and names of any letters arrive as they were sent', async (t) => {
   const connection = await connect(t, { ...secure(), user: 'app', password: 'pw' })
   const sent = await send(connection, {
@@ -161,6 +172,22 @@ test('smtp: what the server refuses has its code, tells the status, and costs no
   assert.equal((await taken('gina@x.test')).length, 1)
 })
 
+test('smtp: a message that is refused is told as that, although a recipient was refused before', async (t) => {
+  const answers: Record<string, string> = { 'RCPT TO:<nobody@x.test>': '550 5.1.1 no such user', DATA: '451 4.7.1 greylisted' }
+  const grey = await fake(t, (socket) => {
+    socket.write('220 ready\r\n')
+    socket.on('data', (lines) => {
+      for (const line of String(lines).trim().split('\r\n')) socket.write(`${answers[line] ?? '250 ok'}\r\n`)
+    })
+  })
+  const connection = await connect(t, grey)
+  await assert.rejects(
+    send(connection, { to: ['nobody@x.test', 'ann@x.test'], text: '' }),
+    refused('UNAVAILABLE', (error) => error.retryable && /the message was refused/.test(error.message)),
+  )
+  await assert.rejects(send(connection, { to: 'nobody@x.test', text: '' }), refused('NOT_FOUND'))
+})
+
 test('smtp: a message that cannot be one is the caller’s mistake, and reads no files', async (t) => {
   const connection = await connect(t, clear())
   const wrong: [unknown, RegExp][] = [
@@ -219,6 +246,9 @@ test('smtp: an envelope of its own is who gets it', async (t) => {
   await send(connection, { to: 'list@x.test', text: '', envelope: { from: '', to: ['jane@x.test'] } })
   const [message] = await taken('jane@x.test', plain)
   assert.deepEqual([message?.from, message?.to], ['', ['jane@x.test']])
+  const spaced = { from: ' shop@x.test', to: [' nobody@x.test ', 'june@x.test '] }
+  const { recipients } = await send(connection, { text: '', envelope: spaced })
+  assert.deepEqual(recipients.map(({ address, accepted }) => [address, accepted]), [['nobody@x.test', false], ['june@x.test', true]]) // biome-ignore format: short
 })
 
 test('smtp: a signature is of the key, the domain and the message (DKIM)', async (t) => {
@@ -352,23 +382,14 @@ test('smtp: a branch that is asked for while it is open is ended, so that the an
 })
 
 test('smtp: rubbish, half an answer and a sudden end are told as an unreachable server', async (t) => {
-  const fake = async (speak: (socket: Socket) => void): Promise<object> => {
-    const listening = createServer((socket) => {
-      socket.on('error', () => {})
-      speak(socket)
-    }).listen(0, '127.0.0.1')
-    await once(listening, 'listening')
-    atEnd(t, () => void listening.close())
-    return { ...clear(), port: (listening.address() as { port: number }).port }
-  }
   for (const speak of [
     (socket: Socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
     (socket: Socket) => void socket.end('220 half'),
     (socket: Socket) => void socket.destroy(),
     (socket: Socket) => void socket.end('421 4.3.2 closing\r\n'),
   ])
-    await assert.rejects(connect(t, await fake(speak)), refused('UNAVAILABLE'))
-  const silent = await resource(await fake(() => {}))
+    await assert.rejects(connect(t, await fake(t, speak)), refused('UNAVAILABLE'))
+  const silent = await resource(await fake(t, () => {}))
   await assert.rejects(
     silent.connect(scope(200)),
     refused('UNAVAILABLE', (error) => /does not answer/.test(error.message)),

@@ -15,7 +15,7 @@ export interface Letter {
   subject: string
   /** What the sender says; undefined if that is no date. */
   date: Date | undefined
-  /** With its angle brackets, as it came: the sender chooses it. */
+  /** In angle brackets, which are added if it came without. The sender chooses it: it need not be unique. */
   messageId: string | undefined
   inReplyTo: string | undefined
   references: string[]

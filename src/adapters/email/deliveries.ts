@@ -2,7 +2,8 @@
  * Deliveries: takes messages out of a mailbox, has each handled, and disposes of it afterwards.
  * D1. A message leaves the mailbox only after its call has succeeded, or the queue has it; or it is set aside, which the log tells.
  * D2. What fails is tried again after a while, and after so many attempts, or at once if no repetition helps, it is set aside: others go on meanwhile.
- * D3. That nobody can be reached (UNAVAILABLE), or nobody has room (OVERLOADED), is not the message's fault, and no attempt.
+ * D3. That nobody can be reached by its call (UNAVAILABLE), or nobody has room (OVERLOADED), is not the message's fault, and no attempt.
+ *     A mail server that is lost while it is fetched is one: the message may be what it was lost of.
  * D4. At most `concurrency` messages are fetched and not yet handled.
  * D5. A lost mailbox ends it, once what runs has ended; the marks tell the next one what is left to do.
  */
@@ -62,18 +63,20 @@ export class Deliveries {
     const listedAt = Date.now()
     const listed = await visit.list()
     const now = Date.now()
+    const there = new Set(listed)
+    for (const name of this.#rest.keys()) if (!there.has(name)) this.#rest.delete(name) // else it is due for ever, in #pause
     if (listed.every((name) => this.#running.has(name) || (this.#rest.get(name) ?? 0) > now)) return
     const room = signal.aborted ? 0 : this.#options.concurrency - this.#running.size
     const { taken, disposals, exhausted, rest } = await this.#ledger.update((book) =>
       claim(book, listed, { by: this.#me, now: Date.now(), listedAt, room, attempts: this.#options.attempts }),
     )
     for (const name of exhausted)
-      this.#host.log.error({ message: name }, 'a message is set aside: whoever had it did not live to say what was wrong')
+      this.#host.log.error({ message: name }, 'a message is set aside: its last attempt ended with a lost mail server, or with its node')
     this.#rest = rest
     for (const { name } of taken) this.#claimed.add(name)
     try {
       await this.#dispose(visit, disposals)
-      for (let next = taken[0]; next && !signal.aborted; next = taken[0]) {
+      for (let next = taken[0]; next && !signal.aborted && !visit.ended; next = taken[0]) {
         taken.shift()
         await this.#take(visit, next)
       }

@@ -93,6 +93,10 @@ class ImapMailbox implements Mailbox, Visit {
     await work(this)
   }
 
+  get ended(): boolean {
+    return !this.#client.usable
+  }
+
   async list(): Promise<string[]> {
     this.#news = false
     const uids = await this.#command(() => this.#client.search(this.#waiting, { uid: true }))

@@ -2,7 +2,7 @@
  * Ledger: what the copies of a cage know of the messages of a mailbox, in one value of the interface's memory. The marks are pure data.
  * G1. A message is claimed before it is fetched, by compare-and-set, for as long as its copy renews the claim. One whose claim has run out is
  *     another's: at least once, and mostly once.
- * G2. The claim counts as an attempt: a message that kills its reader is set aside in the end.
+ * G2. The claim counts as an attempt: a message that kills its reader, or at whose fetch the server is lost each time, is set aside in the end.
  * G3. A message is marked as done before it is disposed of: whoever finds it in the mailbox afterwards only disposes of it.
  * G4. A mark outlives its message by GRACE_MS, and nobody claims from a list that is half as old: clocks may differ by the other half.
  * Changes that come while one is being written are written together.

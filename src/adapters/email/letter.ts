@@ -22,19 +22,20 @@ export async function parseLetter(raw: Buffer): Promise<Letter> {
   const mail = await simpleParser(raw, options as Parameters<typeof simpleParser>[1]).catch((cause: unknown) => {
     throw new CageError('INVALID_ARGUMENT', 'the message cannot be read', { cause }) // L1
   })
+  const headers = headersOf(mail.headerLines)
   return {
     from: addressesOf(mail.from),
     to: addressesOf(mail.to),
     cc: addressesOf(mail.cc),
     replyTo: addressesOf(mail.replyTo),
     subject: mail.subject ?? '',
-    date: mail.date,
+    date: dateOf(headers.date?.[0]),
     messageId: mail.messageId,
     inReplyTo: mail.inReplyTo,
     references: typeof mail.references === 'string' ? [mail.references] : (mail.references ?? []),
     text: mail.text ?? '',
     html: mail.html === false ? undefined : mail.html,
-    headers: headersOf(mail.headerLines),
+    headers,
     attachments: mail.attachments.map(({ filename, contentType, content, cid, related }) => ({
       filename,
       contentType,
@@ -50,6 +51,12 @@ export async function parseLetter(raw: Buffer): Promise<Letter> {
 export function callIdOf({ messageId = '' }: Letter, raw: Buffer): string {
   const name = /^<?([\w.@+=-]{1,60})>?$/.exec(messageId)?.[1] ?? 'mail'
   return `${name}/${createHash('sha256').update(raw).digest('hex').slice(0, 24)}`
+}
+
+/** The parser would make of what is no date the time of now. */
+function dateOf(line = ''): Date | undefined {
+  const date = new Date(line)
+  return Number.isNaN(date.getTime()) ? undefined : date
 }
 
 function addressesOf(given: AddressObject | AddressObject[] | undefined): MailAddress[] {

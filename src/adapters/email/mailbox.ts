@@ -17,6 +17,8 @@ export interface Mailbox {
 }
 
 export interface Visit {
+  /** The server is lost: every further step would reject. */
+  readonly ended: boolean
   /** Names of the messages that wait; a name is never given to another message. */
   list(): Promise<string[]>
   fetch(name: string): Promise<Buffer>

@@ -89,8 +89,8 @@ export async function composeMessage(given: unknown, branch: string | undefined,
     newline: 'win',
   }).compile()
   const own = node.getEnvelope()
-  const sender = envelope?.from ?? (own.from || '')
-  const recipients = envelope ? [...envelope.to] : own.to
+  const sender = envelope?.from.trim() ?? (own.from || '')
+  const recipients = envelope ? envelope.to.map((address) => address.trim()) : own.to // as nodemailer names them in its answers
   if (recipients.length === 0) throw new CageError('INVALID_ARGUMENT', `${resource}: the message has no recipient`)
   const name = messageId ?? messageIdOf(id ?? branch, sender, defaults) // M2
   node.setHeader('Message-ID', name)

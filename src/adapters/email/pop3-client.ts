@@ -2,7 +2,8 @@
  * A POP3 client: one session, one command at a time.
  * P1. Bytes are kept: lines are cut at CRLF and nowhere else, and the dot that a server puts before a dot is taken away.
  * P2. Nothing that came in clear counts once TLS has begun: what stands behind the answer to STLS ends the session.
- * P3. A session that is late, or that says what nobody has asked for, has ended; so has one that sends more than was allowed.
+ * P3. A session that is late, or that says what nobody has asked for, has ended; so has one that sends more than was allowed,
+ *     which is told to the command that got it, and to no other.
  * RFC 1939, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 3206 (response codes).
  */
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
@@ -102,8 +103,13 @@ export class Pop3Client {
     this.destroy()
   }
 
+  /** No command can succeed any more. */
+  get ended(): boolean {
+    return this.#failure !== undefined
+  }
+
   destroy(): void {
-    this.#end(new CageError('UNAVAILABLE', `${this.#name}: the session has ended`))
+    this.#end(this.#gone())
   }
 
   async #command(text: string, scope: Scope): Promise<string> {
@@ -193,10 +199,11 @@ export class Pop3Client {
         this.#rest = this.#rest.subarray(end + CRLF.length)
         if (this.#reader.take(line)) this.#reader = undefined
       }
-      if (this.#rest.length > this.#longestLine) throw new CageError('PAYLOAD_TOO_LARGE', `${this.#name}: a line of the server has no end`)
       if (!this.#reader && this.#rest.length > 0) throw new CageError('UNAVAILABLE', `${this.#name}: the server says what nobody asked`)
+      if (this.#rest.length > this.#longestLine) throw new CageError('PAYLOAD_TOO_LARGE', `${this.#name}: a line of the server has no end`)
     } catch (error) {
-      this.#end(lost(error, this.#name)) // P3
+      const failure = lost(error, this.#name)
+      this.#end(failure, failure.code === 'PAYLOAD_TOO_LARGE' ? this.#gone() : failure) // P3
     }
   }
 
@@ -217,13 +224,18 @@ export class Pop3Client {
     this.#attach(socket)
   }
 
-  #end(error: CageError): void {
-    this.#failure ??= error
+  /** `later` is what the commands after it are told. */
+  #end(error: CageError, later: CageError = error): void {
+    this.#failure ??= later
     const reader = this.#reader
     this.#reader = undefined
     this.#rest = Buffer.alloc(0)
     this.#socket.destroy()
     reader?.fail(error)
+  }
+
+  #gone(): CageError {
+    return new CageError('UNAVAILABLE', `${this.#name}: the session has ended`)
   }
 }
 

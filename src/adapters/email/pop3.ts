@@ -39,6 +39,9 @@ export async function openPop3(options: Pop3Options, name: string, signal: Abort
       return number
     }
     return {
+      get ended() {
+        return client.ended
+      },
       async list() {
         const ids = await client.uidl(within())
         numbers = new Map([...ids].map(([number, id]) => [id, number]))

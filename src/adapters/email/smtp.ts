@@ -96,8 +96,10 @@ export class Smtp {
       return recipients
     } catch (error) {
       const recipients = outcomesOf(own, envelope.to)
-      const refused = recipients.find(({ accepted }) => !accepted)
-      if (this.#broken || error instanceof CageError || !refused || refused.accepted) throw fromSmtp(error, this.#name, 'the message')
+      const [refused] = recipients
+      const allRefused = recipients.every(({ accepted }) => !accepted) // else it is DATA that was refused, or the sender
+      if (this.#broken || error instanceof CageError || !allRefused || !refused || refused.accepted)
+        throw fromSmtp(error, this.#name, 'the message')
       throw refusal(refused.status ?? 550, refused.response ?? '', `${this.#name}: all recipients were refused`, { recipients })
     }
   }
