@@ -204,6 +204,22 @@ test('jms: an ERROR that names a frame is that frame’s, and ends the others as
   await Promise.all([refused, other])
 })
 
+test('jms: an ERROR that names no frame is that of the only one under way, and of none if there are several', async (t) => {
+  const broker = await fakeBroker(t)
+  const message = 'not_found'
+  const [connection, peer] = await connected(t, broker)
+  const refused = assert.rejects(connection.call('send', ['/exchange/nope/x', 'x'], scope()), code('NOT_FOUND'))
+  await peer.heard('SEND')
+  peer.say(stompFrame('ERROR', { message }))
+  await refused
+  assert.equal(connection.broken, true)
+  const [several, other] = await connected(t, broker)
+  const lost = ['/queue/x', '/exchange/nope/x'].map((to) => assert.rejects(several.call('send', [to, 'x'], scope()), code('UNAVAILABLE')))
+  for (const _ of lost) await other.heard('SEND')
+  other.say(stompFrame('ERROR', { message }))
+  await Promise.all(lost)
+})
+
 test('jms: mutated frames in random pieces crash nothing', async (t) => {
   const broker = await fakeBroker(t)
   let seed = 42
