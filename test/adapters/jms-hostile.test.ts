@@ -220,6 +220,69 @@ test('jms: an ERROR that names no frame is that of the only one under way, and o
   await Promise.all(lost)
 })
 
+test('jms: answers that are refused all at once, by a broker that names none, cost no other and no second call', async (t) => {
+  const broker = await fakeBroker(t)
+  const it = jmsInterface(t, 'in', async ({ body }) => body)
+  const starting = it.start({ host: '127.0.0.1', port: broker.port, destination: '/queue/x', concurrency: 16, heartbeatMs: 0 })
+  const peer = await broker.client()
+  peer.say(CONNECTED)
+  await confirm(peer, 'SUBSCRIBE')
+  const listener = await starting
+  const asked = Array.from({ length: 16 }, (_, n) => n)
+  for (const n of asked)
+    peer.say(stompFrame('MESSAGE', { subscription: 's1', 'message-id': n, ack: n, 'reply-to': n % 3 ? '/bad' : '/good' }, `${n}`))
+  let answerer = await broker.client()
+  answerer.say(CONNECTED)
+  for (const _ of asked) await answerer.heard('SEND')
+  answerer.say(stompFrame('ERROR', { message: 'not_found' }))
+  const had: number[] = []
+  answerer = await broker.client()
+  answerer.say(CONNECTED)
+  for (const [index] of asked.entries()) {
+    const { headers, body } = await answerer.heard('SEND')
+    if (headers.destination === '/good') {
+      had.push(Number(body))
+      answerer.say(stompFrame('RECEIPT', { 'receipt-id': headers.receipt ?? '' }))
+      continue
+    }
+    answerer.say(stompFrame('ERROR', { message: 'not_found' }))
+    if (index === asked.length - 1) break
+    answerer = await broker.client()
+    answerer.say(CONNECTED)
+  }
+  const acknowledged = await Promise.all(asked.map(async () => Number((await peer.heard('ACK')).headers.id)))
+  assert.deepEqual(
+    acknowledged.sort((a, b) => a - b),
+    asked,
+  )
+  assert.deepEqual(
+    had.sort((a, b) => a - b),
+    asked.filter((n) => n % 3 === 0),
+  )
+  assert.equal(it.calls.length, 16)
+  assert.equal(it.said.filter(({ message }) => message.startsWith('an answer was lost')).length, 10)
+  const stopping = listener.stop()
+  await confirm(peer, 'DISCONNECT')
+  await stopping
+})
+
+test('jms: an answer ends with its subscription, whatever its broker does', async (t) => {
+  const broker = await fakeBroker(t)
+  const it = jmsInterface(t, 'in', async () => 'answer')
+  const starting = it.start({ host: '127.0.0.1', port: broker.port, destination: '/queue/x', heartbeatMs: 0 })
+  const peer = await broker.client()
+  peer.say(CONNECTED)
+  await confirm(peer, 'SUBSCRIBE')
+  const { done } = await starting
+  peer.say(stompFrame('MESSAGE', { subscription: 's1', 'message-id': 1, ack: 1, 'reply-to': '/queue/y' }, 'x'))
+  const answerer = await broker.client()
+  answerer.say(CONNECTED)
+  await answerer.heard('SEND')
+  const died = assert.rejects(done, code('UNAVAILABLE'))
+  peer.socket.destroy()
+  await within('the interface tells', died, 2_000)
+})
+
 test('jms: mutated frames in random pieces crash nothing', async (t) => {
   const broker = await fakeBroker(t)
   let seed = 42
