@@ -283,6 +283,18 @@ test('jms: an answer ends with its subscription, whatever its broker does', asyn
   await within('the interface tells', died, 2_000)
 })
 
+test('jms: a request of a session that has ended is UNAVAILABLE', async (t) => {
+  const broker = await fakeBroker(t)
+  const [connection, peer] = await connected(t, broker)
+  const first = connection.call('request', ['/queue/x', 'x'], scope())
+  await confirm(peer, 'SUBSCRIBE')
+  const lost = assert.rejects(first, code('UNAVAILABLE'))
+  await peer.heard('SEND')
+  peer.socket.destroy()
+  await lost
+  await assert.rejects(connection.call('request', ['/queue/x', 'x'], scope()), code('UNAVAILABLE'))
+})
+
 test('jms: mutated frames in random pieces crash nothing', async (t) => {
   const broker = await fakeBroker(t)
   let seed = 42

@@ -171,6 +171,7 @@ export class JmsConnection implements ResourceConnection {
     return new Promise((resolve, reject) => {
       const ended = endOf(scope, Date.now(), this.#name)
       if (ended) return reject(ended)
+      let unhook = (): void => {} // a session that has ended says so before it can be called off
       const off = (): void => {
         unwatch()
         unhook()
@@ -184,7 +185,7 @@ export class JmsConnection implements ResourceConnection {
         off()
         resolve(reply)
       })
-      const unhook = this.#session.onEnd(fail)
+      unhook = this.#session.onEnd(fail)
     })
   }
 
