@@ -295,6 +295,30 @@ test('jms: a request of a session that has ended is UNAVAILABLE', async (t) => {
   await assert.rejects(connection.call('request', ['/queue/x', 'x'], scope()), code('UNAVAILABLE'))
 })
 
+test('jms: a request has the options of a send, and lives no longer than its caller waits', async (t) => {
+  const broker = await fakeBroker(t)
+  const [connection, peer] = await connected(t, broker)
+  for (const options of ['x', 5, null, { ttlMs: 0 }, { prioritty: 1 }])
+    await assert.rejects(connection.call('request', ['/queue/x', 'x', options], scope()), code('INVALID_ARGUMENT'))
+  const deadlineMs = 20_000
+  for (const [ttlMs, longestMs] of [
+    [undefined, deadlineMs],
+    [3_600_000, deadlineMs],
+    [1_000, 1_000],
+  ]) {
+    const before = Date.now()
+    const asking = connection.call('request', ['/queue/x', 'x', { ttlMs }], scope(deadlineMs))
+    if (ttlMs === undefined) await confirm(peer, 'SUBSCRIBE')
+    const { headers } = await peer.heard('SEND')
+    const livesMs = Number(headers.expires) - before
+    assert.ok(livesMs > 0 && livesMs <= Number(longestMs) + 500, `${ttlMs}: ${headers.expires}`)
+    peer.say(stompFrame('RECEIPT', { 'receipt-id': headers.receipt ?? '' }))
+    const reply = { subscription: 's1', destination: headers['reply-to'] ?? '', 'correlation-id': headers['correlation-id'] ?? '' }
+    peer.say(stompFrame('MESSAGE', reply, 're'))
+    await asking
+  }
+})
+
 test('jms: mutated frames in random pieces crash nothing', async (t) => {
   const broker = await fakeBroker(t)
   let seed = 42
