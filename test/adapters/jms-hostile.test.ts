@@ -204,6 +204,121 @@ test('jms: an ERROR that names a frame is that frame’s, and ends the others as
   await Promise.all([refused, other])
 })
 
+test('jms: an ERROR that names no frame is that of the only one under way, and of none if there are several', async (t) => {
+  const broker = await fakeBroker(t)
+  const message = 'not_found'
+  const [connection, peer] = await connected(t, broker)
+  const refused = assert.rejects(connection.call('send', ['/exchange/nope/x', 'x'], scope()), code('NOT_FOUND'))
+  await peer.heard('SEND')
+  peer.say(stompFrame('ERROR', { message }))
+  await refused
+  assert.equal(connection.broken, true)
+  const [several, other] = await connected(t, broker)
+  const lost = ['/queue/x', '/exchange/nope/x'].map((to) => assert.rejects(several.call('send', [to, 'x'], scope()), code('UNAVAILABLE')))
+  for (const _ of lost) await other.heard('SEND')
+  other.say(stompFrame('ERROR', { message }))
+  await Promise.all(lost)
+})
+
+test('jms: answers that are refused all at once, by a broker that names none, cost no other and no second call', async (t) => {
+  const broker = await fakeBroker(t)
+  const it = jmsInterface(t, 'in', async ({ body }) => body)
+  const starting = it.start({ host: '127.0.0.1', port: broker.port, destination: '/queue/x', concurrency: 16, heartbeatMs: 0 })
+  const peer = await broker.client()
+  peer.say(CONNECTED)
+  await confirm(peer, 'SUBSCRIBE')
+  const listener = await starting
+  const asked = Array.from({ length: 16 }, (_, n) => n)
+  for (const n of asked)
+    peer.say(stompFrame('MESSAGE', { subscription: 's1', 'message-id': n, ack: n, 'reply-to': n % 3 ? '/bad' : '/good' }, `${n}`))
+  let answerer = await broker.client()
+  answerer.say(CONNECTED)
+  for (const _ of asked) await answerer.heard('SEND')
+  answerer.say(stompFrame('ERROR', { message: 'not_found' }))
+  const had: number[] = []
+  answerer = await broker.client()
+  answerer.say(CONNECTED)
+  for (const [index] of asked.entries()) {
+    const { headers, body } = await answerer.heard('SEND')
+    if (headers.destination === '/good') {
+      had.push(Number(body))
+      answerer.say(stompFrame('RECEIPT', { 'receipt-id': headers.receipt ?? '' }))
+      continue
+    }
+    answerer.say(stompFrame('ERROR', { message: 'not_found' }))
+    if (index === asked.length - 1) break
+    answerer = await broker.client()
+    answerer.say(CONNECTED)
+  }
+  const acknowledged = await Promise.all(asked.map(async () => Number((await peer.heard('ACK')).headers.id)))
+  assert.deepEqual(
+    acknowledged.sort((a, b) => a - b),
+    asked,
+  )
+  assert.deepEqual(
+    had.sort((a, b) => a - b),
+    asked.filter((n) => n % 3 === 0),
+  )
+  assert.equal(it.calls.length, 16)
+  assert.equal(it.said.filter(({ message }) => message.startsWith('an answer was lost')).length, 10)
+  const stopping = listener.stop()
+  await confirm(peer, 'DISCONNECT')
+  await stopping
+})
+
+test('jms: an answer ends with its subscription, whatever its broker does', async (t) => {
+  const broker = await fakeBroker(t)
+  const it = jmsInterface(t, 'in', async () => 'answer')
+  const starting = it.start({ host: '127.0.0.1', port: broker.port, destination: '/queue/x', heartbeatMs: 0 })
+  const peer = await broker.client()
+  peer.say(CONNECTED)
+  await confirm(peer, 'SUBSCRIBE')
+  const { done } = await starting
+  peer.say(stompFrame('MESSAGE', { subscription: 's1', 'message-id': 1, ack: 1, 'reply-to': '/queue/y' }, 'x'))
+  const answerer = await broker.client()
+  answerer.say(CONNECTED)
+  await answerer.heard('SEND')
+  const died = assert.rejects(done, code('UNAVAILABLE'))
+  peer.socket.destroy()
+  await within('the interface tells', died, 2_000)
+})
+
+test('jms: a request of a session that has ended is UNAVAILABLE', async (t) => {
+  const broker = await fakeBroker(t)
+  const [connection, peer] = await connected(t, broker)
+  const first = connection.call('request', ['/queue/x', 'x'], scope())
+  await confirm(peer, 'SUBSCRIBE')
+  const lost = assert.rejects(first, code('UNAVAILABLE'))
+  await peer.heard('SEND')
+  peer.socket.destroy()
+  await lost
+  await assert.rejects(connection.call('request', ['/queue/x', 'x'], scope()), code('UNAVAILABLE'))
+})
+
+test('jms: a request has the options of a send, and lives no longer than its caller waits', async (t) => {
+  const broker = await fakeBroker(t)
+  const [connection, peer] = await connected(t, broker)
+  for (const options of ['x', 5, null, { ttlMs: 0 }, { prioritty: 1 }])
+    await assert.rejects(connection.call('request', ['/queue/x', 'x', options], scope()), code('INVALID_ARGUMENT'))
+  const deadlineMs = 20_000
+  for (const [ttlMs, longestMs] of [
+    [undefined, deadlineMs],
+    [3_600_000, deadlineMs],
+    [1_000, 1_000],
+  ]) {
+    const before = Date.now()
+    const asking = connection.call('request', ['/queue/x', 'x', { ttlMs }], scope(deadlineMs))
+    if (ttlMs === undefined) await confirm(peer, 'SUBSCRIBE')
+    const { headers } = await peer.heard('SEND')
+    const livesMs = Number(headers.expires) - before
+    assert.ok(livesMs > 0 && livesMs <= Number(longestMs) + 500, `${ttlMs}: ${headers.expires}`)
+    peer.say(stompFrame('RECEIPT', { 'receipt-id': headers.receipt ?? '' }))
+    const reply = { subscription: 's1', destination: headers['reply-to'] ?? '', 'correlation-id': headers['correlation-id'] ?? '' }
+    peer.say(stompFrame('MESSAGE', reply, 're'))
+    await asking
+  }
+})
+
 test('jms: mutated frames in random pieces crash nothing', async (t) => {
   const broker = await fakeBroker(t)
   let seed = 42

@@ -75,3 +75,18 @@ test('jms: RabbitMQ gives a message again whose connection was lost, keeps a dur
     ['FORBIDDEN', 'UNAUTHENTICATED'].includes(error.code),
   )
 })
+
+test('jms: an answer that RabbitMQ refuses costs nothing else, and its handler does not run again', async (t) => {
+  const it = jmsInterface(t, 'asked', async () => 'answer')
+  const destination = '/queue/asked'
+  await it.start({ url: broker.url, destination, concurrency: 8 })
+  const connection = await jmsConnection(t, { url: broker.url })
+  await connection.call('send', [destination, 'poisoned', { replyTo: '/exchange/nope/x' }], scope())
+  await eventually('it is told', () => it.said.some(({ message }) => message.startsWith('an answer was lost')))
+  const answer = (await connection.call('request', [destination, 'sound'], scope())) as JmsCall['message']
+  assert.equal(answer.body, 'answer')
+  assert.deepEqual(
+    it.calls.map(({ body }) => body),
+    ['poisoned', 'sound'],
+  )
+})

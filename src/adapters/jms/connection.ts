@@ -18,7 +18,7 @@ import { endOf, whenEnded } from '../../scope.ts'
 import type { Branch, ParticipantClass, ResourceConnection, Scope } from '../adapter.ts'
 import type { JmsMessage } from './api.ts'
 import type { Frame, Headers } from './frame.ts'
-import { ERROR_PROPERTY, type Outgoing, toMessage, toSend } from './message.ts'
+import { ERROR_PROPERTY, type Outgoing, toMessage, toOptions, toSend } from './message.ts'
 import type { JmsOptions } from './options.ts'
 import type { Session } from './session.ts'
 
@@ -122,10 +122,12 @@ export class JmsConnection implements ResourceConnection {
   async #request([destination, body, given]: readonly unknown[], scope: Scope): Promise<JmsMessage> {
     if (this.#transaction !== undefined)
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: a request in a transaction would be sent by its commit only`)
-    const options = typeof given === 'object' && given !== null ? given : {}
+    const options = toOptions(given)
     if ('correlationId' in options || 'replyTo' in options)
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: correlationId and replyTo of a request are the runtime's to give`)
-    const message = this.#encoded([destination, body, { ttlMs: Math.max(1, Math.ceil(scope.deadline - Date.now())), ...options }])
+    const remainingMs = Math.max(1, Math.ceil(scope.deadline - Date.now()))
+    const ttlMs = Math.min(options.ttlMs ?? remainingMs, remainingMs) // C3
+    const message = this.#encoded([destination, body, { ...options, ttlMs }])
     message.headers['reply-to'] = await this.#repliesTo(scope)
     const correlationId = `${this.#id}.${++this.#requests}`
     message.headers['correlation-id'] = correlationId
@@ -171,6 +173,7 @@ export class JmsConnection implements ResourceConnection {
     return new Promise((resolve, reject) => {
       const ended = endOf(scope, Date.now(), this.#name)
       if (ended) return reject(ended)
+      let unhook = (): void => {} // a session that has ended says so before it can be called off
       const off = (): void => {
         unwatch()
         unhook()
@@ -184,7 +187,7 @@ export class JmsConnection implements ResourceConnection {
         off()
         resolve(reply)
       })
-      const unhook = this.#session.onEnd(fail)
+      unhook = this.#session.onEnd(fail)
     })
   }
 

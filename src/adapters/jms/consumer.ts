@@ -5,10 +5,11 @@
  *     on the message, which is left.
  * D3. A left message ends the consumer as soon as what runs has ended: the broker gives what was left again, to the next one.
  * D4. At most `concurrency` calls run, and the broker is asked for no more messages.
- * D5. A lost connection cancels the calls: what they do cannot be acknowledged any more, and will be done again.
+ * D5. A lost connection cancels the calls and ends their answers: what they do cannot be acknowledged any more, and will be done again.
  */
-import { type CageError, toCageError } from '../../errors.ts'
+import { CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
+import { OpenScope } from '../../scope.ts'
 import type { InterfaceHost, Scope } from '../adapter.ts'
 import type { Frame, Headers } from './frame.ts'
 import { type Outgoing, toErrorReply, toMessage, toReply } from './message.ts'
@@ -112,7 +113,8 @@ export class Consumer {
 
   /** An answer that the broker refuses is told in the log, and gone: nobody is there to have it. */
   async #answer({ headers }: Frame, replyTo: string, outcome: { result: unknown } | { error: CageError }): Promise<void> {
-    const scope: Scope = { deadline: Date.now() + ANSWER_MS, signal: new AbortController().signal }
+    const scope = new OpenScope(Date.now() + ANSWER_MS)
+    const off = this.#session.onEnd(() => scope.end(new CageError('UNAVAILABLE', 'the subscription is lost, and its messages come again'))) // D5
     const { 'correlation-id': correlationId, 'message-id': id = '', persistent = 'false', expires = '0' } = headers
     const more: Headers = { destination: replyTo, 'correlation-id': correlationId ?? id, persistent }
     if (expires !== '0') more.expires = expires // as long as the question
@@ -126,6 +128,8 @@ export class Consumer {
       const { code } = toCageError(error)
       if (code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED') throw error
       this.#host.log.warn({ messageId: id, err: error }, 'an answer was lost: the broker refuses it')
+    } finally {
+      off()
     }
   }
 

@@ -47,7 +47,7 @@ function isText(headers: Readonly<Headers>): boolean {
 /** What a caller gave, checked. INVALID_ARGUMENT. */
 export function toSend(destination: unknown, body: unknown, given: unknown, dialect: Dialect, persistent: boolean, now: number): Outgoing {
   if (typeof destination !== 'string' || destination === '') throw invalid('a destination is needed, e.g. /queue/orders')
-  const options = checked(given)
+  const options = toOptions(given)
   const message = encoded(body, dialect)
   const headers: Headers = { destination, persistent: String(options.persistent ?? persistent), ...message.headers }
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name] = headerValue(name, value)
@@ -58,6 +58,23 @@ export function toSend(destination: unknown, body: unknown, given: unknown, dial
   for (const [name, value] of Object.entries(headers))
     if (/\0/.test(name + value)) throw invalid(`header ${JSON.stringify(name)} holds a NUL`)
   return { headers, body: message.body }
+}
+
+/** A message's options, checked. INVALID_ARGUMENT. */
+export function toOptions(given: unknown): SendOptions {
+  if (given === undefined) return {}
+  if (typeof given !== 'object' || given === null) throw invalid('the options of a message are no object')
+  for (const key of Object.keys(given))
+    if (!OPTIONS.some((name) => name === key)) throw invalid(`a message has no option ${key}${didYouMean(key, OPTIONS)}`)
+  const { headers, persistent, ttlMs, priority, correlationId, replyTo } = given as Record<keyof SendOptions, unknown> // checked next
+  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) throw invalid('headers are no object')
+  if (persistent !== undefined && typeof persistent !== 'boolean') throw invalid('persistent is neither true nor false')
+  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && Number(ttlMs) > 0)) throw invalid('ttlMs is no positive whole number')
+  if (priority !== undefined && !(Number.isInteger(priority) && Number(priority) >= 0 && Number(priority) <= 9))
+    throw invalid('priority is none of 0 to 9')
+  for (const [name, value] of Object.entries({ correlationId, replyTo }))
+    if (value !== undefined && (typeof value !== 'string' || value === '')) throw invalid(`${name} is no text`)
+  return given
 }
 
 /** The answer to a message: a handler's result. */
@@ -83,22 +100,6 @@ function encoded(body: unknown, dialect: Dialect): Outgoing {
   if (!(body instanceof Uint8Array)) throw invalid('a body is text or bytes')
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   return { headers: { ...dialect.kind('bytes', false), 'content-length': String(bytes.length) }, body: bytes }
-}
-
-function checked(given: unknown): SendOptions {
-  if (given === undefined) return {}
-  if (typeof given !== 'object' || given === null) throw invalid('the options of a message are no object')
-  for (const key of Object.keys(given))
-    if (!OPTIONS.some((name) => name === key)) throw invalid(`a message has no option ${key}${didYouMean(key, OPTIONS)}`)
-  const { headers, persistent, ttlMs, priority, correlationId, replyTo } = given as Record<keyof SendOptions, unknown> // checked next
-  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) throw invalid('headers are no object')
-  if (persistent !== undefined && typeof persistent !== 'boolean') throw invalid('persistent is neither true nor false')
-  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && Number(ttlMs) > 0)) throw invalid('ttlMs is no positive whole number')
-  if (priority !== undefined && !(Number.isInteger(priority) && Number(priority) >= 0 && Number(priority) <= 9))
-    throw invalid('priority is none of 0 to 9')
-  for (const [name, value] of Object.entries({ correlationId, replyTo }))
-    if (value !== undefined && (typeof value !== 'string' || value === '')) throw invalid(`${name} is no text`)
-  return given
 }
 
 /** M2. */

@@ -2,7 +2,8 @@
  * Session: one STOMP connection. What asks for a receipt is confirmed by the broker, or has failed.
  * S1. A frame that the broker has not confirmed when its scope ends costs the session: nobody knows what becomes of it, and what comes after it
  *     would wait behind it.
- * S2. An ERROR frame ends the session (STOMP 1.2, ERROR). The frame that it names rejects with it, all others as lost.
+ * S2. An ERROR frame ends the session (STOMP 1.2, ERROR). The frame that it names rejects with it, all others as lost. RabbitMQ names none: if
+ *     a single frame is unconfirmed then, it is that one.
  * S3. A session that has ended says so by `broken`, once to who listens; nothing that it emits is thrown.
  * S4. A receipt or message that nobody waits for is dropped: it belongs to something that has ended.
  *
@@ -183,11 +184,18 @@ export class Session {
       case 'RECEIPT':
         return this.#receipts.get(headers['receipt-id'] ?? '')?.resolve() // S4
       case 'ERROR':
-        return this.#receipts.get(headers['receipt-id'] ?? '')?.reject(fromErrorFrame(frame, this.#name)) // S2
+        return this.#accused(headers['receipt-id'])?.reject(fromErrorFrame(frame, this.#name))
       case 'CONNECTED':
         this.#dialect = dialectOf(headers.server)
         return this.#connected?.resolve()
     }
+  }
+
+  /** S2. */
+  #accused(receipt: string | undefined): Waiter | undefined {
+    if (receipt !== undefined) return this.#receipts.get(receipt)
+    const [first, ...others] = this.#receipts.values()
+    return others.length === 0 ? first : undefined
   }
 
   #onEnd(reason: Error): void {
