@@ -161,13 +161,18 @@ test('file: a folder that is exchanged for a link meanwhile leads nowhere else',
   const { call, dir } = await files(t)
   const outside = project(t, { x: '' }).dir
   mkdirSync(join(dir, 'real'))
-  symlinkSync(outside, join(dir, 'link'))
   const swapper = spawn(process.execPath, [
     '-e',
     `
-    const { renameSync } = require('node:fs')
+    const { renameSync, rmSync, symlinkSync, unlinkSync } = require('node:fs')
     process.chdir(${JSON.stringify(dir)})
-    for (;;) for (const [a, b] of [['real', 'r'], ['link', 'real'], ['real', 'link'], ['r', 'real']]) renameSync(a, b)
+    const tried = (act) => { try { act(); return true } catch { return false } } // a write makes the folder anew at any moment
+    for (;;) {
+      tried(() => renameSync('real', 'r'))
+      tried(() => symlinkSync(${JSON.stringify(outside)}, 'real'))
+      tried(() => unlinkSync('real'))
+      if (!tried(() => renameSync('r', 'real'))) rmSync('real', { recursive: true, force: true })
+    }
   `,
   ])
   atEnd(t, async () => {
