@@ -18,5 +18,5 @@ await step(async () => {
     .map((file) => join('test', String(file)))
     .filter((file) => file.endsWith('.test.ts') && (words.length === 0 || words.some((word) => file.includes(word))))
   if (files.length === 0) throw new Error(`no test's path has ${words.join(' or ')}`)
-  run(process.execPath, ['--import', 'tsx', '--test', '--test-concurrency=3', '--test-timeout=240000', ...files.sort()])
+  run(process.execPath, ['--import', 'tsx', '--test', '--test-concurrency=2', '--test-timeout=240000', ...files.sort()])
 })
