@@ -99,6 +99,6 @@ async function running(): Promise<number> {
   for (let found = 0; ; ) {
     const { headers } = await outside.message(({ headers }) => headers.subscription === id)
     if (headers.browser === 'end') return found
-    if (Number(headers.expires) > Date.now()) found++
+    if (Number(headers.expires) > Date.now() + 50) found++ // one that ends with its call may do so a moment later
   }
 }
