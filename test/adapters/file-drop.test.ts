@@ -89,7 +89,7 @@ test('file: what was there before the start is called too', async (t) => {
 })
 
 test('file: a file that still grows is left alone until it has settled', async (t) => {
-  const { dir, calls } = await drop(t, () => {}, { content: 'utf8', settleMs: 150 })
+  const { dir, calls } = await drop(t, () => {}, { content: 'utf8', settleMs: 1_000 }) // a busy machine may pause between two of its parts
   for (let n = 0; n < 20; n++) {
     appendFileSync(join(dir, 'growing'), 'x')
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -323,8 +323,13 @@ test('file: what a copy that was killed had claimed is handled by another, as an
   child.stdout.on('data', (data) => (output += data))
   await eventually('both are called', () => output === 'called\ncalled\n')
   const waiting = await drop(t, () => {}, {}, dir)
-  await new Promise((resolve) => setTimeout(resolve, 200))
-  assert.equal(waiting.calls.length, 0, 'its owner lives')
+  writeFileSync(join(dir, 'third'), 'x') // who has both hands full leaves it to the other
+  await eventually('the folder was looked through', () => waiting.calls.length > 0)
+  assert.deepEqual(
+    waiting.calls.map(({ name }) => name),
+    ['third'],
+    'the owner of the others lives',
+  )
   await waiting.listener.stop()
   child.kill('SIGKILL')
   await once(child, 'exit')
