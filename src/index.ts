@@ -1,4 +1,5 @@
 /** The package's public door: what modules, configuration files and tools import from 'menagerie'. */
+export type { Admin } from './actors/admin.ts'
 export type {
   CageModules,
   CageResources,

@@ -156,6 +156,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/bus/bus.ts',
     'src/bus/queue/contract.ts',
     'src/bus/journal/contract.ts',
+    'src/bus/survey/contract.ts',
     'src/bus/connection.ts',
     'src/adapters/adapter.ts',
     'src/adapters/pool/contract.ts',

@@ -11,6 +11,7 @@ import { CageError } from '../errors.ts'
 import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
 import { OpenScope, shortened } from '../scope.ts'
+import { type Admin, adminOf } from './admin.ts'
 import type {
   CageResources,
   Cages,
@@ -195,6 +196,10 @@ export class CallContext implements Context {
     const by = `${module}.${this.#method}`
     const idOf = (name: string | undefined): string => this.#idOf(name) ?? this.#keyOfStep() ?? randomUUID()
     return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope, idOf }, options)
+  }
+
+  get admin(): Admin {
+    return adminOf(this.#source.bus)
   }
 
   snooze(ms: number): never {

@@ -7,6 +7,7 @@ import type { CacheCall } from '../adapters/pool/contract.ts'
 import type { CallStatus } from '../bus/queue/contract.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
+import type { Admin } from './admin.ts'
 import type { Saga, Sagas } from './saga/contract.ts'
 import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 
@@ -209,6 +210,8 @@ export interface Context extends Calls {
   resource(name: string, options?: ResourceCallOptions): UntypedResource
   /** Several resources and calls together, then all committed or all undone: name the participants on it, then `execute()`. */
   transaction(options?: TransactionOptions): Transaction
+  /** All cages as engineers see them, and what they do about them: for tools, such as the monitor cage. */
+  readonly admin: Admin
   /** Puts a queued call off: it is run again after so long, and this was no attempt. Throws SNOOZED. */
   snooze(ms: number): never
 }

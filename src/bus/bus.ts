@@ -6,6 +6,7 @@ import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Journals } from './journal/contract.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
+import type { Survey } from './survey/contract.ts'
 
 /** What belongs to the request that a call is part of, and travels along with every call made for it. */
 export interface RequestInfo {
@@ -248,6 +249,8 @@ export interface Bus {
   /** Journals of coordinators and sagas. */
   readonly journals: Journals
   readonly notifications: Notifications
+  /** What all cages do. */
+  readonly survey: Survey
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**

@@ -18,6 +18,7 @@ import { busSchedules } from './schedules.ts'
 import { Server } from './server.ts'
 import { States } from './state/states.ts'
 import { callSubject, cancelSubject } from './subjects.ts'
+import { BusSurvey } from './survey/survey.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
 export async function openBus(
@@ -59,6 +60,7 @@ export async function openBus(
     state: (cage, module, maxAgeMs) => states.of(cage, module, maxAgeMs),
     journals,
     notifications: new BusNotifications(js, nc, replicas),
+    survey: new BusSurvey(nc, log),
     isAlive: alive,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {

@@ -1,0 +1,229 @@
+/**
+ * Survey: asks all copies of all cages at once, and answers for one. MessagePack at `$CAGES.<what>.<cage>`, `*` for the cage that is asked for.
+ * V1. How many will answer nobody knows: it is waited until those that answered last time have, else until nobody has for QUIET_MS.
+ * V2. A tail costs nothing where nobody follows: it is a lease, renewed while somebody does; steps go in batches, and what is too much is counted.
+ */
+import type { NatsConnection } from 'nats'
+import { CageError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
+import { isName } from '../../names.ts'
+import type { Subscription } from '../bus.ts'
+import { decodeBody, encodeResult } from '../wire.ts'
+import type { CopyStatus, LogChange, Step, StepFilter, Survey, Surveyed } from './contract.ts'
+
+const WITHIN_MS = 1_000
+/** A busy worker may be late by so much. */
+const QUIET_MS = 300
+
+const LEASE_MS = 12_000
+const RENEW_MS = 5_000
+const BATCH_MS = 100
+/** Steps of one batch. */
+const BATCH = 500
+
+type Question = 'status' | 'find' | 'tail' | 'log'
+
+export class BusSurvey implements Survey {
+  readonly #nc: NatsConnection
+  readonly #log: Log
+  /** Who answered last (V1), by what was asked. */
+  readonly #known = new Map<string, number>()
+
+  constructor(nc: NatsConnection, log: Log) {
+    this.#nc = nc
+    this.#log = log
+  }
+
+  async status(options: { cage?: string | undefined; withinMs?: number | undefined } = {}): Promise<CopyStatus[]> {
+    const { cage, withinMs = WITHIN_MS } = options
+    const copies = (await this.#ask('status', cage, {}, withinMs)) as CopyStatus[]
+    const place = ({ cage: name, node, only = '' }: CopyStatus): string => `${name} ${node} ${only}`
+    return copies.sort((a, b) => place(a).localeCompare(place(b)) || a.startedAt - b.startedAt)
+  }
+
+  async find(text: string, withinMs: number = WITHIN_MS): Promise<Step[]> {
+    const found = (await this.#ask('find', undefined, { text }, withinMs)) as Step[][]
+    return found.flat().sort((a, b) => a.at - b.at)
+  }
+
+  async setLogLevel(change: LogChange): Promise<number> {
+    const taken = (await this.#ask('log', change.cage, change, WITHIN_MS)) as boolean[]
+    return taken.filter((one) => one).length
+  }
+
+  async tail(filter: StepFilter, listener: (step: Step, dropped: number) => void): Promise<() => void> {
+    const inbox = `_INBOX.${crypto.randomUUID()}`
+    const subscription = this.#nc.subscribe(inbox, {
+      callback: (error, { data }) => {
+        const batch = error ? undefined : (decodeBody(data) as { steps: Step[]; dropped: number } | undefined)
+        let dropped = batch?.dropped ?? 0
+        for (const step of batch?.steps ?? []) {
+          listener(step, dropped)
+          dropped = 0
+        }
+      },
+    })
+    const renew = (leaseMs: number): void => {
+      if (!this.#nc.isClosed()) this.#nc.publish(subjectOf('tail', filter.cage), encode({ filter, leaseMs }), { reply: inbox })
+    }
+    renew(LEASE_MS)
+    const timer = setInterval(() => renew(LEASE_MS), RENEW_MS)
+    await this.#nc.flush()
+    return () => {
+      clearInterval(timer)
+      renew(0)
+      subscription.unsubscribe()
+    }
+  }
+
+  async serve(cage: string, copy: Surveyed): Promise<Subscription> {
+    const tails = new Tails(this.#nc, copy)
+    const on = (what: Question, answer: (asked: never, reply: string) => unknown) =>
+      this.#nc.subscribe(`$CAGES.${what}.*`, {
+        callback: (error, { subject, data, reply }) => {
+          const asked = subject.slice(subject.lastIndexOf('.') + 1)
+          if (error || !reply || (asked !== '_' && asked !== cage)) return
+          void this.#answer(reply, () => answer(decodeBody(data) as never, reply))
+        },
+      })
+    const subscriptions = [
+      on('status', () => copy.status()),
+      on('find', ({ text }: { text: string }) => copy.find(String(text))),
+      on('log', (change: LogChange) => copy.setLogLevel(change)),
+      on('tail', ({ filter, leaseMs }: { filter: StepFilter; leaseMs: number }, reply) => tails.lease(reply, filter, leaseMs)),
+    ]
+    await this.#nc.flush()
+    return {
+      drain: async () => {
+        tails.close()
+        await Promise.all(subscriptions.map((subscription) => subscription.drain()))
+      },
+    }
+  }
+
+  async #answer(reply: string, answer: () => unknown): Promise<void> {
+    try {
+      const given = await answer()
+      if (given === undefined) return
+      const data = encode(given)
+      const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
+      if (data.length > limit) throw new CageError('PAYLOAD_TOO_LARGE', `the answer takes ${data.length} bytes, the bus carries ${limit}`)
+      if (!this.#nc.isClosed()) this.#nc.publish(reply, data)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a survey could not be answered')
+    }
+  }
+
+  /** V1. */
+  #ask(what: Question, cage: string | undefined, question: object, withinMs: number): Promise<unknown[]> {
+    if (cage !== undefined && !isName(cage)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(cage)} is no cage`)
+    const subject = subjectOf(what, cage)
+    const expected = this.#known.get(subject) ?? Number.POSITIVE_INFINITY
+    return new Promise((resolve) => {
+      const answers: unknown[] = []
+      const inbox = `_INBOX.${crypto.randomUUID()}`
+      const end = (): void => {
+        clearTimeout(quiet)
+        clearTimeout(limit)
+        subscription.unsubscribe()
+        this.#known.set(subject, answers.length)
+        resolve(answers)
+      }
+      const subscription = this.#nc.subscribe(inbox, {
+        callback: (error, { data, headers }) => {
+          if (error || headers?.code === 503) return end() // nobody serves it
+          answers.push(decodeBody(data))
+          if (answers.length >= expected) setImmediate(end)
+          else quiet.refresh()
+        },
+      })
+      const quiet = setTimeout(end, Math.min(QUIET_MS, withinMs))
+      const limit = setTimeout(end, withinMs)
+      this.#nc.publish(subject, encode(question), { reply: inbox })
+    })
+  }
+}
+
+/** Who follows a copy's steps. */
+class Tails {
+  readonly #nc: NatsConnection
+  readonly #copy: Surveyed
+  readonly #tails = new Map<string, Tail>()
+  #stop: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(nc: NatsConnection, copy: Surveyed) {
+    this.#nc = nc
+    this.#copy = copy
+  }
+
+  lease(inbox: string, filter: StepFilter, leaseMs: number): undefined {
+    if (leaseMs > 0) this.#tails.set(inbox, { steps: [], dropped: 0, ...this.#tails.get(inbox), filter, until: Date.now() + leaseMs })
+    else this.#tails.delete(inbox)
+    this.#stop ??= this.#copy.onStep((step) => this.#take(step))
+    this.#timer ??= setInterval(() => this.#flush(), BATCH_MS)
+  }
+
+  close(): void {
+    this.#tails.clear()
+    this.#flush()
+  }
+
+  #take(step: Step): void {
+    for (const tail of this.#tails.values()) {
+      if (!passes(step, tail.filter)) continue
+      if (tail.steps.length < BATCH) tail.steps.push(step)
+      else tail.dropped++
+    }
+  }
+
+  #flush(): void {
+    const now = Date.now()
+    for (const [inbox, tail] of this.#tails) {
+      const { steps, dropped, until } = tail
+      if (until < now) this.#tails.delete(inbox)
+      if (steps.length === 0 || this.#nc.isClosed()) continue
+      this.#nc.publish(inbox, encode({ steps, dropped }))
+      tail.steps = []
+      tail.dropped = 0
+    }
+    if (this.#tails.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#stop?.()
+    this.#stop = undefined
+  }
+}
+
+interface Tail {
+  filter: StepFilter
+  until: number
+  steps: Step[]
+  dropped: number
+}
+
+/** Whether a step holds a text: of its request or call as a whole, or as one of its words. Pure. */
+export function holds({ request, callId, words }: Step, text: string): boolean {
+  return request === text || callId === text || callId?.startsWith(`${text}/`) === true || words.includes(text)
+}
+
+function passes(step: Step, { cage, module, method, errors, minMs = 0, text }: StepFilter): boolean {
+  const [stepModule, stepMethod] = step.what.split(' ')[0]?.split('.') ?? []
+  return (
+    (cage ?? step.cage) === step.cage &&
+    (module === undefined || module === stepModule) &&
+    (method === undefined || method === stepMethod) &&
+    (!errors || step.code !== undefined) &&
+    step.ms >= minMs &&
+    (text === undefined || holds(step, text))
+  )
+}
+
+/** `_` is no cage's name. */
+function subjectOf(what: Question, cage = '_'): string {
+  return `$CAGES.${what}.${cage}`
+}
+
+function encode(value: unknown): Uint8Array {
+  return encodeResult(value, 'msgpack')
+}
