@@ -2,6 +2,7 @@
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
 import { CageError } from '../../errors.ts'
+import type { Resources } from '../resources.ts'
 import type { CallRecord, ParticipantRecord } from './events.ts'
 import type { Participant, Place } from './participant.ts'
 
@@ -12,22 +13,17 @@ export class ResourceParticipant implements Participant {
   readonly args: readonly unknown[]
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
-  readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
+  readonly #resources: Pick<Resources, 'call'>
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
 
-  constructor(
-    resource: string,
-    call: CallRecord,
-    options: Readonly<Record<string, unknown>>,
-    alone: (scope: Scope, call: CallRecord) => Promise<unknown>,
-  ) {
+  constructor(resources: Pick<Resources, 'call'>, resource: string, call: CallRecord, options: Readonly<Record<string, unknown>>) {
     this.resource = resource
     this.args = call.args
     this.#call = call
     this.#options = options
-    this.#alone = alone
+    this.#resources = resources
     this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
   }
 
@@ -44,11 +40,12 @@ export class ResourceParticipant implements Participant {
     const { participant } = lease.connection
     const undoable = participant === 'irreversible' && this.record.undo
     this.record.participant = undoable ? 'compensable' : participant
-    this.record.call = participant === 'one-phase' ? this.#call : undefined
+    if (participant === 'one-phase') this.record.call = this.#call
+    else delete this.record.call
   }
 
-  async alone(scope: Scope): Promise<unknown> {
-    return await this.#alone(scope, this.#call)
+  alone(scope: Scope): Promise<unknown> {
+    return this.#resources.call(this.resource, this.#call.method, this.#call.args, scope)
   }
 
   async execute({ branch, begun }: Place, scope: Scope): Promise<unknown> {
@@ -61,10 +58,10 @@ export class ResourceParticipant implements Participant {
     return await connection.call(this.#call.method, this.#call.args, scope)
   }
 
-  async prepare(scope: Scope): Promise<void> {
-    if (this.record.participant !== 'prepared') return
+  prepare(scope: Scope): Promise<void> | undefined {
+    if (this.record.participant !== 'prepared') return undefined
     this.#mayBePrepared = true
-    await this.#held().connection.prepare?.(scope)
+    return this.#held().connection.prepare?.(scope)
   }
 
   async identity(scope: Scope): Promise<unknown> {

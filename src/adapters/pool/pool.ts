@@ -38,6 +38,32 @@ interface Waiter {
   settle(result: Lease[] | CageError): void
 }
 
+class PoolLease implements Lease {
+  readonly connection: ResourceConnection
+  readonly scope: Scope
+  #end: ((usable: boolean) => void) | undefined
+
+  constructor(connection: ResourceConnection, scope: Scope, end: (usable: boolean) => void) {
+    this.connection = connection
+    this.scope = scope
+    this.#end = end
+  }
+
+  release(): void {
+    this.#over(true)
+  }
+
+  destroy(): void {
+    this.#over(false)
+  }
+
+  #over(usable: boolean): void {
+    const end = this.#end
+    this.#end = undefined
+    end?.(usable)
+  }
+}
+
 class ConnectionPool implements Pool {
   readonly name: string
   readonly settings: PoolSettings
@@ -194,21 +220,12 @@ class ConnectionPool implements Pool {
 
   #lease({ connection, madeAt }: Idle, scope: Scope, now: number): Lease {
     const { maxCallMs } = this.settings
-    let held = true
     this.#busy++
-    const end = (usable: boolean): void => {
-      if (!held) return
-      held = false
+    return new PoolLease(connection, maxCallMs === undefined ? scope : shortened(scope, now + maxCallMs), (usable) => {
       this.#busy--
       this.#giveBack(connection, madeAt, usable)
       this.#pump()
-    }
-    return {
-      connection,
-      scope: maxCallMs === undefined ? scope : shortened(scope, now + maxCallMs),
-      release: () => end(true),
-      destroy: () => end(false),
-    }
+    })
   }
 
   #giveBack(connection: ResourceConnection, madeAt: number, usable: boolean): void {
