@@ -48,6 +48,7 @@ try {
       cagesDir: data.cagesDir,
       dataDir: data.dataDir,
       version: data.version,
+      past: data.past,
       bus,
       log,
       drivers: allDrivers(ownAdapters({ dir: process.cwd(), cacheDir: join(data.dataDir, 'cache'), door })),

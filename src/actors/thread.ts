@@ -32,6 +32,14 @@ export interface WorkerData {
   beatMs: number
   /** What it holds of its queues (CallKeeper). */
   held: SharedArrayBuffer
+  past: WorkerPast
+}
+
+/** The cage's workers before this one. */
+export interface WorkerPast {
+  restarts: number
+  /** Why the last one ended. */
+  lastDeath?: { at: number; reason: string } | undefined
 }
 
 export type ToWorker =
@@ -64,7 +72,7 @@ export class ThreadDeath extends CageError {
 export interface ThreadOptions {
   id: string
   /** Read at each start, so that a restart takes the newest. */
-  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held'>
+  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held' | 'past'>
   keeper: CallKeeper
   spare: SpareWorker
   settings: () => Pick<CageSettings, 'stallMs' | 'memoryMb' | 'drainMs'>
@@ -123,6 +131,8 @@ export class CageThread implements Child {
   #worker: Worker | undefined
   #marks = new Map<number, string>()
   #stopped = false
+  #starts = 0
+  #lastDeath: WorkerPast['lastDeath']
 
   constructor(options: ThreadOptions) {
     this.id = options.id
@@ -136,7 +146,13 @@ export class CageThread implements Child {
     const beatMs = Math.min(250, stallMs / 5)
     const held = this.#options.keeper.table()
     const worker = this.#options.spare.take(memoryMb) ?? boot(memoryMb)
-    const data: WorkerData = { ...this.#options.data(), heartbeat, beatMs, held }
+    const data: WorkerData = {
+      ...this.#options.data(),
+      heartbeat,
+      beatMs,
+      held,
+      past: { restarts: this.#starts++, lastDeath: this.#lastDeath },
+    }
     worker.postMessage({ type: 'begin', data } satisfies ToWorker)
     this.#worker = worker
     this.#marks = new Map()
@@ -198,6 +214,7 @@ export class CageThread implements Child {
         if (this.#stopped || (code === 0 && !death)) return resolve()
         this.#options.onEnd()
         const error = death ?? new Error(`the worker ended with status ${code}`)
+        this.#lastDeath = { at: Date.now(), reason: error.message }
         if (error instanceof ThreadDeath) this.#options.onDeath(error)
         reject(error)
       })

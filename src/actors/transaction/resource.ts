@@ -13,6 +13,7 @@ export class ResourceParticipant implements Participant {
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
   readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
+  readonly #counted: (work: () => Promise<unknown>) => Promise<unknown>
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
@@ -22,12 +23,14 @@ export class ResourceParticipant implements Participant {
     call: CallRecord,
     options: Readonly<Record<string, unknown>>,
     alone: (scope: Scope, call: CallRecord) => Promise<unknown>,
+    counted: (work: () => Promise<unknown>) => Promise<unknown>,
   ) {
     this.resource = resource
     this.args = call.args
     this.#call = call
     this.#options = options
     this.#alone = alone
+    this.#counted = counted
     this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
   }
 
@@ -58,7 +61,7 @@ export class ResourceParticipant implements Participant {
       this.#open = true
       await connection.begin({ id: branch, options: this.#options }, scope)
     }
-    return await connection.call(this.#call.method, this.#call.args, scope)
+    return await this.#counted(() => connection.call(this.#call.method, this.#call.args, scope))
   }
 
   async prepare(scope: Scope): Promise<void> {

@@ -66,7 +66,8 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
     resources.pool(name) // or says what was meant
     if (writeKeys) written.push([name, writeKeys])
     const alone = (within: Scope, { method, args }: CallRecord): Promise<unknown> => resources.call(name, method, args, within)
-    return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone)))
+    const counted = (work: () => Promise<unknown>): Promise<unknown> => resources.counted(name, work)
+    return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone, counted)))
   }
 
   function addState(key: string, change: (current: unknown) => unknown): Named {
