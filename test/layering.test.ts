@@ -213,6 +213,7 @@ const PACKAGES: Record<string, string[]> = {
   pino: ['src/log.ts'],
   'pino-pretty': ['src/log.ts'],
   'fastest-levenshtein': ['src/names.ts'],
+  'prom-client': ['src/ops/metrics.ts'],
   zod: ['src/config.ts', 'src/settings.ts', 'src/adapters'],
 }
 

@@ -21,6 +21,7 @@ import { Flows } from './flows.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { Reporter, type WorkerReport } from './report.ts'
 import { type OpenCache, Resources } from './resources.ts'
 import { Recovery as SagaRecovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
@@ -77,6 +78,7 @@ export class Cage {
   readonly #coordinator: Coordinator
   readonly #flows = new Flows()
   readonly #copy: CopyState
+  readonly #reporter: Reporter
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -107,6 +109,7 @@ export class Cage {
       ...{ modules: this.#modules, supervisor: this.#supervisor, resources: this.#resources, flows: this.#flows },
       kinds: () => this.#settings.interfaces,
     })
+    this.#reporter = new Reporter(bus, cage, host.log, () => this.#copy.read())
   }
 
   /** Resolves when the modules are served and every interface has been tried once. */
@@ -182,6 +185,11 @@ export class Cage {
   /** A module's own worker has ended: its queued calls are told. */
   died(module: string): void {
     this.#dispatch.died(module)
+  }
+
+  /** For the node's metrics and health; `whole`: queues and sagas too. */
+  async report(whole: boolean): Promise<WorkerReport> {
+    return await this.#reporter.report(whole)
   }
 
   /** The module that a file belongs to, for errors that come from nowhere. */

@@ -28,8 +28,10 @@ export class Flows {
 
   *read(): Iterable<Flow> {
     for (const [from, caller] of this.#callers) {
-      for (const [to, tally] of caller.targets)
-        yield { from, to, calls: tally.calls, errors: tally.failed, durations: tally.durations.read() }
+      for (const [to, tally] of caller.targets) {
+        const { calls, errors: codes, durations } = tally.read()
+        yield { from, to, calls, errors: tally.failed, codes, durations }
+      }
     }
   }
 }

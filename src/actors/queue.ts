@@ -37,7 +37,7 @@ export class QueueActor implements Child {
 
   /** This copy's share. */
   status(): QueueStatus {
-    const none = { consuming: false, running: 0, done: 0, retried: 0, dead: 0 }
+    const none = { consuming: false, paused: false, running: 0, done: 0, retried: 0, dead: 0 }
     return { queue: this.id.slice('queue '.length), ...(this.#consumer?.stats() ?? none) }
   }
 

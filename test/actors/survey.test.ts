@@ -109,7 +109,7 @@ test('survey: versions, a file that was never good, and a save that came into se
   await eventually('both copies have the save', async () => {
     const now = (await survey()).flatMap(({ modules: each }) => each).filter(({ module }) => module === 'hello')
     return (
-      now.length === 2 && now.every(({ reloads, reloadMs = -1, since = 0 }) => reloads === 2 && reloadMs > 0 && since > Date.now() - 10_000)
+      now.length === 2 && now.every(({ reloads, reloadMs = -1, since = 0 }) => reloads >= 2 && reloadMs > 0 && since > Date.now() - 10_000)
     )
   })
 })

@@ -90,8 +90,9 @@ export class SharedConsumer implements Consumer {
 
   stats(): ConsumerStats {
     const { connection, control } = this.#deps
-    const consuming = this.#subscription !== undefined && connection.connected && control.of(this.#queue).mode !== 'paused'
-    return { ...this.#executor.counts, consuming, running: this.#executor.running }
+    const paused = control.of(this.#queue).mode === 'paused'
+    const consuming = this.#subscription !== undefined && connection.connected && !paused
+    return { ...this.#executor.counts, consuming, paused, running: this.#executor.running }
   }
 
   async stop(): Promise<void> {

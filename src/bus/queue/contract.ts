@@ -70,6 +70,8 @@ export interface Consumer {
 export interface ConsumerStats {
   /** False: it is told to take none, or cannot. One that stands by for another copy is true. */
   consuming: boolean
+  /** An engineer has said so. */
+  paused: boolean
   running: number
   done: number
   /** Attempts that are to be repeated, and calls given up. */

@@ -47,7 +47,7 @@ const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
 export class Executor {
   readonly #options: ExecutorOptions
-  readonly counts: Omit<ConsumerStats, 'consuming' | 'running'> = { done: 0, retried: 0, dead: 0 }
+  readonly counts: Pick<ConsumerStats, 'done' | 'retried' | 'dead'> = { done: 0, retried: 0, dead: 0 }
   /** What runs now. */
   readonly #running = new Bag<Taken>()
 

@@ -99,8 +99,9 @@ export class SequencedConsumer implements Consumer {
 
   stats(): ConsumerStats {
     const { connection, control } = this.#deps
-    const consuming = !this.#stopping && connection.connected && control.of(this.#queue).mode !== 'paused'
-    return { ...this.#executor.counts, consuming, running: this.#executor.running }
+    const paused = control.of(this.#queue).mode === 'paused'
+    const consuming = !this.#stopping && connection.connected && !paused
+    return { ...this.#executor.counts, consuming, paused, running: this.#executor.running }
   }
 
   /** What runs ends; what was only taken goes to the next leader. */
