@@ -3,7 +3,7 @@ import { readName } from './cli/values.ts'
 import { asksFor, flag, option, options, optionsHelp, readWords } from './cli/words.ts'
 import { LOG_LEVELS, type LogLevel } from './levels.ts'
 import { didYouMean } from './names.ts'
-import { EMBEDDED_PORT, readServers } from './servers.ts'
+import { EMBEDDED_PORT, OPS_HOST, readListen, readServers } from './servers.ts'
 
 export interface NodeArguments {
   cages: string[]
@@ -12,6 +12,7 @@ export interface NodeArguments {
   cagesDir: string
   name: string | undefined
   logLevel: LogLevel | undefined
+  ops: { host: string; port: number } | undefined
 }
 
 export type ParsedArguments =
@@ -32,6 +33,7 @@ const WORDS = {
   cages: option('DIR', "the cages' folder (default: cages)"),
   name: option('NODE', "this node's name (default: the host's)"),
   'log-level': option('LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`, readLevel),
+  ops: option('[HOST:]PORT', `serves /metrics, /healthz and /readyz there (default: nowhere; host: ${OPS_HOST})`, readListen),
   help: flag('this'),
   version: flag('of the package'),
 }
@@ -49,8 +51,8 @@ export function parseNodeArguments(argv: string[]): ParsedArguments {
   const { values, mistakes } = readWords(argv, WORDS)
   if (!mistakes.some((mistake) => mistake.includes('--cage')) && values.cage.length === 0) mistakes.push('no cage is named: --cage NAME')
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes }
-  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel } = values
-  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel } }
+  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel, ops } = values
+  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel, ops } }
 }
 
 function readLevel(text: string): LogLevel {

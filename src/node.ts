@@ -21,6 +21,7 @@ import * as door from './index.ts'
 import type { LogLevel } from './levels.ts'
 import { type Log, openLog } from './log.ts'
 import { didYouMean } from './names.ts'
+import type { Ops, OpsSource } from './ops/server.ts'
 import { serversOf } from './servers.ts'
 import type { CageSettings, NodeSettings } from './settings.ts'
 import { writeIndex } from './types.ts'
@@ -95,6 +96,8 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
   }
   const { bus, embedded } = chosen
   const keeper = callKeeper(`${name}/keeper`, bus, log.child({ connection: 'keeper' }))
+  let failed: string | undefined
+  let ops: Ops | undefined
   const root = new Root({
     node: name,
     version,
@@ -106,6 +109,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
     spare,
     log,
     onEscalate: (error) => {
+      failed = error.message
       log.fatal({ err: error }, 'a cage cannot be kept up, the node ends')
       void stop(1)
     },
@@ -121,6 +125,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
       await root.stop()
       await keeper.close()
       await embedded?.stop()
+      await ops?.close()
       log.info({}, 'node has stopped')
       process.exit(status)
     })()
@@ -134,6 +139,15 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
     })
   }
   let watcher: { close(): Promise<void> } | undefined
+  const address = options.ops ?? settings.ops
+  if (address) {
+    const source: OpsSource = {
+      state: () => ({ node: name, cages: [...cages.keys()], stopping: stopping !== undefined, failed }),
+      facts: () => root.facts(),
+      reports: (whole, withinMs) => root.reports(whole, withinMs),
+    }
+    ops = (await import('./ops/server.ts')).openOps(address, source, log)
+  }
   for (const [cage, cageSettings] of cages) await root.run(cage, cageSettings)
   watcher = await watchFolders(options, configured, root, log)
 }

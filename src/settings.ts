@@ -7,7 +7,7 @@ import type { CacheSettings, PoolSettings } from './adapters/pool/contract.ts'
 import type { Backoff, QueuePolicy } from './bus/queue/contract.ts'
 import { MEMORY_MB } from './defaults.ts'
 import { LOG_LEVELS, type LogLevel } from './levels.ts'
-import { EMBEDDED_PORT } from './servers.ts'
+import { EMBEDDED_PORT, OPS_HOST } from './servers.ts'
 
 /** `config/node.ts` as it is written. */
 export interface NodeConfig {
@@ -30,6 +30,8 @@ export interface NodeConfig {
     embedded?: { port?: number | undefined } | undefined
   }
   logLevel?: LogLevel | undefined
+  /** Where /metrics, /healthz and /readyz are served (docs/monitoring.md). Default host 127.0.0.1. Default: nowhere. */
+  ops?: { port: number; host?: string | undefined } | undefined
   /** Where the node keeps what it makes: compiled modules, certificates, the embedded server's data. Default `.menagerie`. */
   dataDir?: string | undefined
 }
@@ -83,6 +85,7 @@ export interface NodeSettings {
   name?: string | undefined
   bus: Omit<NonNullable<NodeConfig['bus']>, 'embedded'> & { embedded: { port: number } }
   logLevel: LogLevel
+  ops?: { port: number; host: string } | undefined
   dataDir: string
 }
 
@@ -132,6 +135,7 @@ export const nodeSchema: z.ZodType<NodeSettings> = z.strictObject({
     })
     .prefault({}),
   logLevel: z.enum(LOG_LEVELS).default('info'),
+  ops: z.strictObject({ port: z.number().int().min(1).max(65_535), host: z.string().min(1).default(OPS_HOST) }).optional(),
   dataDir: z.string().min(1).default('.menagerie'),
 })
 

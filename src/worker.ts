@@ -23,6 +23,7 @@ const data = await new Promise<WorkerData>((begin) => {
     if (message.type === 'begin') begin(message.data)
     else if (message.type === 'reconfigure') cage?.reconfigure(message.settings, message.placement)
     else if (message.type === 'died') cage?.died(message.module)
+    else if (message.type === 'ask') void report(message.id, message.whole)
     else void stop()
   })
 })
@@ -48,6 +49,7 @@ try {
       cagesDir: data.cagesDir,
       dataDir: data.dataDir,
       version: data.version,
+      past: data.past,
       bus,
       log,
       drivers: allDrivers(ownAdapters({ dir: process.cwd(), cacheDir: join(data.dataDir, 'cache'), door })),
@@ -72,6 +74,15 @@ async function stop(): Promise<void> {
   stopping.abort()
   await cage?.stop()
   exit(0) // in a worker this ends the thread only
+}
+
+async function report(id: number, whole: boolean): Promise<void> {
+  try {
+    const told = await cage?.report(whole)
+    if (told) tell({ type: 'report', id, report: told })
+  } catch (error) {
+    log.warn({ err: error }, 'what the cage does cannot be told')
+  }
 }
 
 function fail(error: unknown): void {

@@ -14,7 +14,9 @@ function mistakes(line: string): string[] {
 
 test('arguments: every option is read, and what may be repeated is collected', () => {
   assert.deepEqual(
-    parse('--cage a --cage b --cage a --bus nats://one:4222 --bus two,tls://three --config c --cages d --name n --log-level debug'),
+    parse(
+      '--cage a --cage b --cage a --bus nats://one:4222 --bus two,tls://three --config c --cages d --name n --log-level debug --ops 0.0.0.0:9100',
+    ),
     {
       kind: 'run',
       options: {
@@ -24,15 +26,27 @@ test('arguments: every option is read, and what may be repeated is collected', (
         cagesDir: 'd',
         name: 'n',
         logLevel: 'debug',
+        ops: { host: '0.0.0.0', port: 9100 },
       },
     },
   )
 })
 
+test('arguments: where metrics and health are served is a port, with or without a host', () => {
+  const opsOf = (text: string): unknown => {
+    const parsed = parse(`--cage x --ops ${text}`)
+    return parsed.kind === 'run' ? parsed.options.ops : undefined
+  }
+  assert.deepEqual(opsOf('9100'), { host: '127.0.0.1', port: 9100 })
+  assert.deepEqual(opsOf('[::1]:9100'), { host: '::1', port: 9100 })
+  for (const wrong of ['0', '65536', 'x', 'host:', '::1:9100'])
+    assert.deepEqual(mistakes(`--cage x --ops ${wrong}`), [`--ops ${wrong}: not a port, it looks like 9100 or 0.0.0.0:9100`])
+})
+
 test('arguments: a cage is enough', () => {
   assert.deepEqual(parse('--cage sample'), {
     kind: 'run',
-    options: { cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages', name: undefined, logLevel: undefined },
+    options: { cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages', name: undefined, logLevel: undefined, ops: undefined },
   })
   assert.deepEqual(parse('--cage=sample'), parse('--cage sample'))
 })

@@ -74,6 +74,7 @@ export class Activation implements Job, Bagged {
     }
     this.version = version
     version.running++
+    this.stats.running++
     this.startedAt = performance.now()
     this.#context = new CallContext(this.#host.source, this.call.method, this.call.request, this.deadline, this)
     void this.#execute(version, method, this.#context)

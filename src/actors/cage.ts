@@ -10,19 +10,24 @@ import type { Drivers, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
+import type { Surveyed } from '../bus/survey/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
 import { CageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
+import { Flows } from './flows.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
+import { Reporter, type WorkerReport } from './report.ts'
 import { type OpenCache, Resources } from './resources.ts'
 import { Recovery as SagaRecovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
+import { CopyState } from './status.ts'
 import { Supervisor } from './supervisor.ts'
+import type { WorkerPast } from './thread.ts'
 import { Coordinator } from './transaction/coordinator.ts'
 import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
@@ -46,6 +51,7 @@ export interface CageHost {
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string
+  readonly past: WorkerPast
   readonly markOf: (module: string, method: string) => number
   readonly enter: (mark: number) => void
   /** The module wants, or no longer wants, a worker of its own. */
@@ -70,6 +76,9 @@ export class Cage {
   readonly #dispatch: QueueDispatch
   readonly #resources: Resources
   readonly #coordinator: Coordinator
+  readonly #flows = new Flows()
+  readonly #copy: CopyState
+  readonly #reporter: Reporter
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -78,6 +87,7 @@ export class Cage {
   #queues: Promise<void> = Promise.resolve()
   #watcher: { close(): Promise<void> } | undefined
   #discovery: Subscription | undefined
+  #survey: Subscription | undefined
   #stopping = false
 
   constructor(host: CageHost, settings: CageSettings, placement: Placement) {
@@ -92,14 +102,23 @@ export class Cage {
       recovers: placement.only === undefined,
     })
     this.#supervisor = new Supervisor(host.log, host.onEscalate, settings.supervision)
-    this.#dispatch = new QueueDispatch(host.bus, host.cage, this.#modules, (module) => this.#placement.except.includes(module))
+    this.#dispatch = new QueueDispatch(host.bus, host.cage, this.#modules, (module) => this.#placement.except.includes(module), this.#flows)
+    const { node, cage, version, bus, past } = host
+    this.#copy = new CopyState({
+      ...{ node, cage, version, only: placement.only, bus, past },
+      ...{ modules: this.#modules, supervisor: this.#supervisor, resources: this.#resources, flows: this.#flows },
+      kinds: () => this.#settings.interfaces,
+    })
+    this.#reporter = new Reporter(bus, cage, host.log, () => this.#copy.read())
   }
 
   /** Resolves when the modules are served and every interface has been tried once. */
   async start(): Promise<void> {
     const { bus, cage, version, log, node } = this.#host
+    this.#survey = await bus.survey.serve(cage, this.#surveyed())
     await this.#resources.configure(this.#settings.resources)
-    await Promise.all((await this.#hosted()).map((name) => this.#reload(name)))
+    const begun = performance.now()
+    await Promise.all((await this.#hosted()).map((name) => this.#reload(name, begun)))
     const metadata = { node, pid: String(process.pid), runtime: `menagerie ${version}`, node_version: process.version }
     this.#discovery = await bus.announce({
       name: cage,
@@ -112,8 +131,12 @@ export class Cage {
     this.#coordinator.start()
     this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
-    this.#watcher = await watch(folders, log, (paths) => this.#enqueue(() => this.#onChange(paths)))
+    this.#watcher = await watch(folders, log, (paths) => {
+      const noticed = performance.now()
+      this.#enqueue(() => this.#onChange(paths, noticed))
+    })
     await this.#rescan() // what was saved between reading and watching
+    this.#copy.state = 'serving'
     await this.#keepInterfaces() // last: to load a driver holds up for a tenth of a second the calls that are served already
   }
 
@@ -147,18 +170,26 @@ export class Cage {
   async stop(): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
+    this.#copy.state = 'stopping'
     await this.#watcher?.close()
     await this.#supervisor.stop()
     await Promise.all([this.#changes, this.#queues])
     await Promise.all([this.#discovery?.drain(), ...[...this.#modules.values()].map((module) => module.stop())])
     await this.#coordinator.stop()
     await this.#resources.stop()
+    this.#copy.close()
+    await this.#survey?.drain()
     await this.#host.bus.close()
   }
 
   /** A module's own worker has ended: its queued calls are told. */
   died(module: string): void {
     this.#dispatch.died(module)
+  }
+
+  /** For the node's metrics and health; `whole`: queues and sagas too. */
+  async report(whole: boolean): Promise<WorkerReport> {
+    return await this.#reporter.report(whole)
   }
 
   /** The module that a file belongs to, for errors that come from nowhere. */
@@ -186,11 +217,15 @@ export class Cage {
     })
   }
 
+  #surveyed(): Surveyed {
+    return { status: () => this.#copy.read(), find: () => [], onStep: () => () => {}, setLogLevel: () => false }
+  }
+
   *#endpoints(): Iterable<Endpoint> {
     for (const module of this.#modules.values()) yield* module.endpoints()
   }
 
-  async #onChange(paths: ReadonlySet<string>): Promise<void> {
+  async #onChange(paths: ReadonlySet<string>, noticed: number = performance.now()): Promise<void> {
     const affected = new Set<string>(this.#broken)
     for (const [name, { inputs }] of this.#compiled) if (inputs.some((input) => paths.has(input))) affected.add(name)
     const names = await this.#hosted()
@@ -199,7 +234,7 @@ export class Cage {
       if (!this.#compiled.has(name) || this.#compiled.get(name)?.file !== fileOf(this.#host.cagesDir, this.#host.cage, name))
         affected.add(name)
     }
-    for (const name of affected) if (names.includes(name)) await this.#reload(name)
+    for (const name of affected) if (names.includes(name)) await this.#reload(name, noticed)
     await this.#removeAllBut(names)
   }
 
@@ -208,17 +243,22 @@ export class Cage {
   }
 
   async #removeAllBut(names: readonly string[]): Promise<void> {
+    for (const name of this.#broken) {
+      if (names.includes(name)) continue
+      this.#broken.delete(name)
+      this.#copy.gone(name)
+    }
     for (const [name, module] of this.#modules) {
       if (names.includes(name)) continue
       this.#modules.delete(name)
       this.#compiled.delete(name)
-      this.#broken.delete(name)
+      this.#copy.gone(name)
       void module.stop().then(() => this.#host.log.info({ module: name }, 'module is gone'))
     }
   }
 
   /** Brings the newest file of a module into service, or says why not (G1). */
-  async #reload(name: string): Promise<void> {
+  async #reload(name: string, noticed: number): Promise<void> {
     const { log, cage, door, onIsolate } = this.#host
     const file = fileOf(this.#host.cagesDir, this.#host.cage, name)
     if (!file) return
@@ -235,12 +275,14 @@ export class Cage {
       this.#modules.set(name, module)
       this.#compiled.set(name, compiled)
       this.#broken.delete(name)
+      this.#copy.loaded(name, performance.now() - noticed)
       log.info(
         { module: name, version: version.number, methods: [...version.methods.keys()], ms: Math.round(performance.now() - before) },
         'module in service',
       )
     } catch (error) {
       this.#broken.add(name)
+      this.#copy.broken(name, error instanceof Error ? error.message : String(error))
       const kept = this.#modules.get(name)?.version?.number
       log.error(
         { module: name, cage, kept, err: error },
@@ -276,6 +318,7 @@ export class Cage {
       log: log.child({ module }),
       resources: this.#resources,
       coordinator: this.#coordinator,
+      flows: this.#flows.of(module),
       get values() {
         return settings().values
       },
@@ -316,6 +359,7 @@ export class Cage {
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),
       methodsOf: (module) => this.#methodsOf(module),
+      flows: this.#flows.of(`interface ${name}`),
     })
   }
 

@@ -29,6 +29,7 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
+import type { Caller } from './flows.ts'
 import { notifyOf } from './notify.ts'
 import { type CallFunction, cageProxy, cagesProxy, moduleProxy, proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
@@ -53,6 +54,8 @@ export interface ContextSource {
   /** The cage's values, as they are now. */
   readonly values: Readonly<Record<string, unknown>>
   readonly coordinator: Coordinator
+  /** Counts what the module calls. */
+  readonly flows: Caller
 }
 
 /** The call that a context is of, and the version of the module that runs it. */
@@ -180,11 +183,11 @@ export class CallContext implements Context {
   resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
   resource(name: string, options?: ResourceCallOptions): UntypedResource
   resource(name: string, { timeoutMs, cache }: ResourceCallOptions = {}): UntypedResource {
-    const { resources } = this.#source
+    const { resources, flows } = this.#source
     return proxyOf((method) => async (...args: unknown[]) => {
       if (this.#ended) throw this.#ended
       const scope = timeoutMs === undefined ? this.scope : shortened(this.scope, Date.now() + timeoutMs)
-      return await resources.call(name, method, args, scope, cache)
+      return await flows.follow(`resource ${name}`, resources.call(name, method, args, scope, cache))
     })
   }
 
@@ -297,12 +300,14 @@ export class CallContext implements Context {
     const name = this.#idOf(id)
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
-      return this.#source.bus.enqueue(queue, cage, module, method, args, {
+      const { bus, flows } = this.#source
+      const enqueued = bus.enqueue(queue, cage, module, method, args, {
         ...options,
         id: name ?? this.#keyOfStep(),
         request: this.#request,
         deadline: this.deadline,
       })
+      return flows.follow(`queue ${queue}`, enqueued)
     }
   }
 
@@ -320,7 +325,9 @@ export class CallContext implements Context {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true
       const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
-      return this.#source.bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
+      const { bus, flows } = this.#source
+      const answer = bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
+      return flows.follow(`${cage}.${module}`, answer)
     }
   }
 }

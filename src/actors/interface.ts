@@ -4,7 +4,9 @@
  */
 import type { InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, CallOptions } from '../bus/bus.ts'
+import type { InterfaceStatus } from '../bus/survey/contract.ts'
 import type { Log } from '../log.ts'
+import type { Caller } from './flows.ts'
 import type { Child } from './supervisor.ts'
 
 export class InterfaceActor implements Child {
@@ -14,6 +16,8 @@ export class InterfaceActor implements Child {
   readonly #log: Log
   #starting: Promise<Listener> | undefined
   #listener: Listener | undefined
+  #since: number | undefined
+  #error: string | undefined
 
   constructor(id: string, listen: () => Promise<Listener>, log: Log) {
     this.id = id
@@ -28,14 +32,43 @@ export class InterfaceActor implements Child {
   async start(): Promise<void> {
     this.#listener = undefined
     this.#starting = this.#listen()
-    this.#listener = await this.#starting
+    try {
+      this.#listener = await this.#starting
+    } catch (error) {
+      this.#error = messageOf(error)
+      throw error
+    }
+    this.#since = Date.now()
+    this.#error = undefined
+    const { done } = this.#listener
+    const gone = (error?: unknown): void => {
+      if (this.#listener?.done !== done) return
+      this.#since = undefined
+      if (error !== undefined) this.#error = messageOf(error)
+    }
+    done.then(() => gone(), gone)
     this.#log.info({ interface: this.id, address: this.#listener.address }, 'interface listens')
+  }
+
+  /** Where it listens, or why it does not. */
+  status(): Pick<InterfaceStatus, 'interface' | 'address' | 'since' | 'error'> {
+    const listens = this.#since !== undefined
+    return {
+      interface: this.id.slice('interface '.length),
+      address: listens ? this.#listener?.address : undefined,
+      since: this.#since,
+      error: this.#error,
+    }
   }
 
   async stop(): Promise<void> {
     const listener = await this.#starting?.catch(() => undefined) // a start that failed has left nothing to stop
     await listener?.stop()
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** What an interface does for itself may take so long, ms. */
@@ -54,10 +87,22 @@ export interface InterfaceSource {
   readonly newRequestId: () => string
   /** The methods of a module that is here. Default: none is. */
   readonly methodsOf?: (module: string) => readonly string[] | undefined
+  /** Counts what it calls. Default: nobody does. */
+  readonly flows?: Caller
 }
 
 /** The host of an interface: its calls go over the bus. */
-export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newRequestId, methodsOf }: InterfaceSource): InterfaceHost {
+export function interfaceHost({
+  bus,
+  cage,
+  name,
+  log,
+  dataDir,
+  timeoutMs,
+  newRequestId,
+  methodsOf,
+  flows,
+}: InterfaceSource): InterfaceHost {
   const targets = new Map<string, [cage: string, module: string, method: string]>()
   const parsed = (target: string): [string, string, string] => {
     const [method = '', module = '', owner = cage] = target.split('.').reverse()
@@ -85,12 +130,14 @@ export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newReq
       const request = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
       const options: CallOptions = { deadline: Date.now() + limitMs, request }
       if (owner) options.owner = owner
-      return bus.call(callee, module, method, args, options)
+      const answer = bus.call(callee, module, method, args, options)
+      return flows ? flows.follow(`${callee}.${module}`, answer) : answer
     },
     enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), protocol = 'unknown', parameters }) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
       const request = { id: requestId, parameters: { ...parameters, interface: name, protocol } }
-      return bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS })
+      const enqueued = bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS })
+      return flows ? flows.follow(`queue ${queue}`, enqueued) : enqueued
     },
     memory: {
       get: (key) => memory.get(key, Date.now() + OWN_MS),

@@ -4,9 +4,11 @@
  * O2. New calls go to the new version from the moment it is taken; running calls end on theirs; then the old one's `stop` runs.
  * O3. If the new `start` takes a state, the order is the other way round, with new calls held in the mailbox meanwhile:
  *     drain, old `stop`, new `start(ctx, state)`; if that throws, the old one is started with the same state.
+ * It is just over 300 lines, because a swap and the calls that go on meanwhile are one state.
  */
 import { Bag } from '../bag.ts'
 import type { Bus, Call, CallHandler, Outcome, Subscription } from '../bus/bus.ts'
+import type { ModuleStatus } from '../bus/survey/contract.ts'
 import { CageError } from '../errors.ts'
 import { didYouMean } from '../names.ts'
 import { Ticker } from '../ticker.ts'
@@ -51,6 +53,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   #subscription: Subscription | undefined
   #limits: Limits
   #changed: (() => void)[] = []
+  #refusals = 0
 
   constructor(name: string, host: ModuleHost, source: ContextSource) {
     this.name = name
@@ -68,6 +71,15 @@ export class ModuleActor implements CallHandler, ActivationHost {
   /** The methods of the current version with their counters, for discovery. */
   *endpoints(): Iterable<MethodStats> {
     for (const method of this.#version?.methods.keys() ?? []) yield this.#statsOf(method)
+  }
+
+  /** What the module knows of itself. The methods are those of all versions so far: their counters go on. */
+  status(): Pick<ModuleStatus, 'version' | 'hash' | 'concurrency' | 'maxQueued' | 'running' | 'waiting' | 'refused' | 'methods'> {
+    const { concurrency, maxQueued } = this.#limits
+    const { running, waiting } = this.#mailbox
+    const methods = Array.from(this.#stats.values(), (stats) => stats.status())
+    const { number: version, hash } = this.#version ?? {}
+    return { version, hash, concurrency, maxQueued, running, waiting, refused: this.#refusals, methods }
   }
 
   /** Starts a version and takes it into service (O1-O3). Rejects, changing nothing, if it does not start. */
@@ -163,7 +175,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
 
   settled({ call, stats, startedAt }: Activation, outcome: Outcome): void {
     const ms = startedAt === 0 ? 0 : performance.now() - startedAt
-    stats.count(ms, outcome.ok ? undefined : outcome.error.message)
+    stats.count(startedAt === 0 ? undefined : ms, outcome.ok ? undefined : outcome.error)
     const { log } = this.source
     if (outcome.ok) return
     const { code } = outcome.error
@@ -177,6 +189,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
     const { version, stats, startedAt } = activation
     if (version) {
       version.running--
+      stats.running--
       stats.observe(performance.now() - startedAt)
     }
     this.#activations.delete(activation)
@@ -276,6 +289,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   }
 
   #refused(refusal: CageError): CageError {
+    this.#refusals++
     return new CageError('OVERLOADED', `${this.source.cage}.${this.name} is overloaded: ${refusal.message}`)
   }
 }

@@ -6,7 +6,9 @@
  */
 import type { Bus, Call, CallHandler, Outcome } from '../bus/bus.ts'
 import type { Consumer, QueuePolicy } from '../bus/queue/contract.ts'
+import type { QueueStatus } from '../bus/survey/contract.ts'
 import { CageError, toCageError } from '../errors.ts'
+import type { Flows } from './flows.ts'
 import type { ModuleActor } from './module.ts'
 import type { Child } from './supervisor.ts'
 
@@ -17,6 +19,7 @@ export class QueueActor implements Child {
   readonly done: Promise<void>
   readonly #consume: () => Promise<Consumer>
   #starting: Promise<Consumer> | undefined
+  #consumer: Consumer | undefined
   #end = (): void => {}
 
   constructor(queue: string, bus: Bus, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
@@ -29,7 +32,13 @@ export class QueueActor implements Child {
 
   async start(): Promise<void> {
     this.#starting = this.#consume()
-    await this.#starting
+    this.#consumer = await this.#starting
+  }
+
+  /** This copy's share. */
+  status(): QueueStatus {
+    const none = { consuming: false, paused: false, running: 0, done: 0, retried: 0, dead: 0 }
+    return { queue: this.id.slice('queue '.length), ...(this.#consumer?.stats() ?? none) }
   }
 
   async stop(): Promise<void> {
@@ -45,9 +54,11 @@ export class QueueDispatch implements CallHandler {
   readonly #cage: string
   readonly #modules: ReadonlyMap<string, ModuleActor>
   readonly #isElsewhere: (module: string) => boolean
+  readonly #flows: Flows
   readonly #forwarded = new Map<Call, AbortController>()
 
-  constructor(bus: Bus, cage: string, modules: ReadonlyMap<string, ModuleActor>, isElsewhere: (module: string) => boolean) {
+  constructor(bus: Bus, cage: string, modules: ReadonlyMap<string, ModuleActor>, isElsewhere: (module: string) => boolean, flows: Flows) {
+    this.#flows = flows
     this.#bus = bus
     this.#cage = cage
     this.#modules = modules
@@ -55,6 +66,16 @@ export class QueueDispatch implements CallHandler {
   }
 
   handle(call: Call, settle: (outcome: Outcome) => void): void {
+    const begun = performance.now()
+    this.#dispatch(call, (outcome) => {
+      const caller = this.#flows.of(`queue ${call.request.queued?.queue}`)
+      const code = outcome.ok ? undefined : outcome.error.code
+      caller.count(`${this.#cage}.${call.module}`, performance.now() - begun, code, this.#modules.has(call.module))
+      settle(outcome)
+    })
+  }
+
+  #dispatch(call: Call, settle: (outcome: Outcome) => void): void {
     if (this.#isElsewhere(call.module)) return void this.#forward(call).then(settle)
     const module = this.#modules.get(call.module)
     if (module?.version?.methods.has(call.method)) return module.handle(call, settle)

@@ -5,10 +5,13 @@
  */
 import type { Drivers, ResourceHost, Scope } from '../adapters/adapter.ts'
 import type { CacheCall, CacheSettings, Pool, PoolSource, ReadCache } from '../adapters/pool/contract.ts'
-import { CageError } from '../errors.ts'
+import type { ResourceStatus } from '../bus/survey/contract.ts'
+import { CageError, toCageError } from '../errors.ts'
+import { Histogram } from '../histogram.ts'
 import type { Log } from '../log.ts'
 import { didYouMean } from '../names.ts'
 import type { ResourceSettings } from '../settings.ts'
+import { Tally } from './tally.ts'
 
 /** Makes the cache of what is read from a resource; what it is made with is loaded then. */
 export type OpenCache = (name: string, settings: CacheSettings) => Promise<ReadCache>
@@ -28,9 +31,16 @@ interface Configured {
   settings: ResourceSettings
 }
 
+/** Of one name, whatever its configuration: calls from the moment when a connection was there, and how long that took. */
+interface Counted {
+  tally: Tally
+  waits: Histogram
+}
+
 export class Resources {
   readonly #source: ResourcesSource
   readonly #known = new Map<string, Configured>()
+  readonly #counted = new Map<string, Counted>()
 
   constructor(source: ResourcesSource) {
     this.#source = source
@@ -76,24 +86,62 @@ export class Resources {
   /** One call on a connection of its own, or what is kept of an earlier one. */
   async call(name: string, method: string, args: readonly unknown[], scope: Scope, cached?: CacheCall | false): Promise<unknown> {
     const pool = this.pool(name)
-    const execute = (): Promise<unknown> => pool.use(scope, (lease) => lease.connection.call(method, args, lease.scope))
+    const execute = (): Promise<unknown> =>
+      pool.use(scope, (lease) => this.counted(name, () => lease.connection.call(method, args, lease.scope)))
     const { cache, settings } = this.#known.get(name) ?? {}
     const how = cached ?? (settings?.cache?.always ? {} : false)
     return await (cache !== undefined && how ? (await cache).use(method, args, how, scope, execute) : execute())
+  }
+
+  /** Counts what is done with a connection. */
+  async counted<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const { tally } = this.#countsOf(name)
+    const begun = performance.now()
+    try {
+      const result = await work()
+      tally.count(performance.now() - begun)
+      return result
+    } catch (error) {
+      tally.count(performance.now() - begun, toCageError(error).code)
+      throw error
+    }
+  }
+
+  /** All of them, as they are now. */
+  *status(): Iterable<ResourceStatus> {
+    for (const [resource, { pool, settings }] of this.#known) {
+      const { size: limit, idle, busy, ...stats } = pool.stats()
+      const { tally, waits } = this.#countsOf(resource)
+      yield { resource, kind: settings.kind, ...stats, limit, size: busy + idle, busy, ...tally.read(), waits: waits.read() }
+    }
   }
 
   async stop(): Promise<void> {
     await this.configure({})
   }
 
+  #countsOf(name: string): Counted {
+    let counted = this.#counted.get(name)
+    if (!counted) {
+      counted = { tally: new Tally(), waits: new Histogram() }
+      this.#counted.set(name, counted)
+    }
+    return counted
+  }
+
   #open(name: string, { kind, options, pool: settings }: ResourceSettings): Pool {
     const { cage, drivers, openPool } = this.#source
     const log = this.#source.log.child({ resource: name })
     const host: ResourceHost = { cage, name, log, maxCallMs: settings.maxCallMs }
+    const { tally, waits } = this.#countsOf(name)
     return openPool({
       name,
       settings,
       log,
+      onWaited: (ms, code) => {
+        waits.add(ms)
+        if (code !== undefined) tally.refuse(code)
+      },
       open: async () => {
         const driver = drivers.get(kind)
         if (!driver?.open) throw new CageError('INTERNAL', `there is no driver of ${kind}`)

@@ -9,8 +9,9 @@ import type { BusOptions } from '../bus/connection.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
+import type { WorkerReport } from './report.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
-import { CageThread, type SpareWorker, type ThreadDeath } from './thread.ts'
+import { CageThread, type SpareWorker, type ThreadDeath, type WorkerFacts } from './thread.ts'
 
 export interface RootOptions {
   node: string
@@ -60,8 +61,23 @@ export class Root {
 
   /** Stops all cages at once, each letting its accepted calls end. */
   async stop(): Promise<void> {
-    const threads = [...this.#cages.values()].flatMap((entry) => [...entry.threads.values()])
-    await Promise.all(threads.flatMap(({ id }) => [this.#supervisor.release(id), this.#isolation.release(id)]))
+    await Promise.all(this.#threads().flatMap(({ id }) => [this.#supervisor.release(id), this.#isolation.release(id)]))
+  }
+
+  /** All workers as they are seen from here, at once. */
+  facts(): WorkerFacts[] {
+    return this.#threads().map((thread) => thread.facts())
+  }
+
+  /** What the workers tell of themselves; those that do not within so long, or are known to be stuck, are left out. */
+  async reports(whole: boolean, withinMs: number): Promise<WorkerReport[]> {
+    const able = this.#threads().filter((thread) => thread.facts().silentMs < withinMs)
+    const reports = await Promise.all(able.map((thread) => thread.report(whole, withinMs)))
+    return reports.filter((report) => report !== undefined)
+  }
+
+  #threads(): CageThread[] {
+    return [...this.#cages.values()].flatMap((entry) => [...entry.threads.values()])
   }
 
   async #startThread(cage: string, entry: CageEntry, only: string | undefined): Promise<void> {

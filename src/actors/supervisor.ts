@@ -70,6 +70,11 @@ export class Supervisor {
     if (kept) await end(kept)
   }
 
+  /** Those that are kept, in the order of their start. */
+  get children(): Child[] {
+    return this.#kept.map(({ child }) => child)
+  }
+
   has(id: string): boolean {
     return this.#kept.some((kept) => kept.child.id === id)
   }

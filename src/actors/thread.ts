@@ -2,6 +2,7 @@
  * Thread: a worker thread with a cage in it, or with one isolated module of a cage, as the root supervisor's child.
  * H1. A worker whose heartbeat stands still for `stallMs` is asked where it is (inspector), ended, and dies of STALLED with that culprit.
  * H2. `process.exit()`, a crash and a full heap end the worker, never the node.
+ * It is just over 300 lines, because it has both ends' messages, and all that is known of a worker from outside.
  */
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -14,6 +15,7 @@ import { pause } from '../pause.ts'
 import type { CageSettings } from '../settings.ts'
 import type { Placement } from './cage.ts'
 import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
+import type { WorkerReport } from './report.ts'
 import { whereIs } from './stall.ts'
 import type { Child } from './supervisor.ts'
 
@@ -32,6 +34,14 @@ export interface WorkerData {
   beatMs: number
   /** What it holds of its queues (CallKeeper). */
   held: SharedArrayBuffer
+  past: WorkerPast
+}
+
+/** The cage's workers before this one. */
+export interface WorkerPast {
+  restarts: number
+  /** Why the last one ended. */
+  lastDeath?: { at: number; reason: string } | undefined
 }
 
 export type ToWorker =
@@ -39,11 +49,14 @@ export type ToWorker =
   | { type: 'reconfigure'; settings: CageSettings; placement: Placement }
   /** The own worker of an isolated module has ended. */
   | { type: 'died'; module: string }
+  /** It is answered with a report. */
+  | { type: 'ask'; id: number; whole: boolean }
   | { type: 'stop' }
 export type FromWorker =
   | { type: 'ready' }
   | { type: 'mark'; mark: number; name: string }
   | { type: 'isolate'; module: string; isolate: boolean }
+  | { type: 'report'; id: number; report: WorkerReport }
 
 /** A worker's death that a module is to blame for. */
 export class ThreadDeath extends CageError {
@@ -64,7 +77,7 @@ export class ThreadDeath extends CageError {
 export interface ThreadOptions {
   id: string
   /** Read at each start, so that a restart takes the newest. */
-  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held'>
+  data: () => Omit<WorkerData, 'heartbeat' | 'beatMs' | 'held' | 'past'>
   keeper: CallKeeper
   spare: SpareWorker
   settings: () => Pick<CageSettings, 'stallMs' | 'memoryMb' | 'drainMs'>
@@ -112,6 +125,22 @@ export class SpareWorker {
   }
 }
 
+/** A worker as the main thread sees it. */
+export interface WorkerFacts {
+  cage: string
+  only: string | undefined
+  life: 'starting' | 'ready' | 'ended'
+  /** For how long its event loop has stood still, and how long it may. */
+  silentMs: number
+  stallMs: number
+  /** `module.method` that was entered last. */
+  stuckIn: string | undefined
+  restarts: number
+  /** How often it stood still for too long. */
+  stalls: number
+  lastDeath: { at: number; reason: string } | undefined
+}
+
 /** How long a worker that is stuck is asked where, ms: it is ended whatever comes of that. */
 const WHERE_MS = 2_000
 
@@ -123,6 +152,14 @@ export class CageThread implements Child {
   #worker: Worker | undefined
   #marks = new Map<number, string>()
   #stopped = false
+  readonly #asked = new Map<number, (report: WorkerReport) => void>()
+  #asks = 0
+  #life: WorkerFacts['life'] = 'starting'
+  #stalls = 0
+  /** The last beat that was seen, and when. */
+  #beat = { heartbeat: sharedHeartbeat(), count: 0, at: Date.now() }
+  #starts = 0
+  #lastDeath: WorkerPast['lastDeath']
 
   constructor(options: ThreadOptions) {
     this.id = options.id
@@ -136,9 +173,17 @@ export class CageThread implements Child {
     const beatMs = Math.min(250, stallMs / 5)
     const held = this.#options.keeper.table()
     const worker = this.#options.spare.take(memoryMb) ?? boot(memoryMb)
-    const data: WorkerData = { ...this.#options.data(), heartbeat, beatMs, held }
+    const data: WorkerData = {
+      ...this.#options.data(),
+      heartbeat,
+      beatMs,
+      held,
+      past: { restarts: this.#starts++, lastDeath: this.#lastDeath },
+    }
     worker.postMessage({ type: 'begin', data } satisfies ToWorker)
     this.#worker = worker
+    this.#life = 'starting'
+    this.#beat = { heartbeat, count: 0, at: Date.now() }
     this.#marks = new Map()
     worker.on('message', (message: FromWorker) => this.#receive(message))
     this.done = this.#watch(worker, heartbeat, stallMs, held)
@@ -156,6 +201,32 @@ export class CageThread implements Child {
     this.#worker?.postMessage({ type: 'died', module } satisfies ToWorker)
   }
 
+  /** What the main thread knows by itself. */
+  facts(): WorkerFacts {
+    const { cage, placement } = this.#options.data()
+    const silentMs = this.#life === 'ended' ? 0 : this.#silentMs()
+    const stuckIn = silentMs > 0 ? this.#marked(this.#beat.heartbeat).join('.') || undefined : undefined
+    const { stallMs } = this.#options.settings()
+    const { restarts, lastDeath } = { restarts: Math.max(0, this.#starts - 1), lastDeath: this.#lastDeath }
+    return { cage, only: placement.only, life: this.#life, silentMs, stallMs, stuckIn, restarts, stalls: this.#stalls, lastDeath }
+  }
+
+  /** What the worker tells of itself; undefined: nothing within so long. */
+  async report(whole: boolean, withinMs: number): Promise<WorkerReport | undefined> {
+    if (this.#life === 'ended') return undefined
+    const id = ++this.#asks
+    const report = await new Promise<WorkerReport | undefined>((resolve) => {
+      const timer = setTimeout(() => resolve(undefined), withinMs)
+      this.#asked.set(id, (told) => {
+        clearTimeout(timer)
+        resolve(told)
+      })
+      this.#worker?.postMessage({ type: 'ask', id, whole } satisfies ToWorker)
+    })
+    this.#asked.delete(id)
+    return report
+  }
+
   /** Lets accepted calls end, for `drainMs` at most. */
   async stop(): Promise<void> {
     this.#stopped = true
@@ -168,7 +239,10 @@ export class CageThread implements Child {
   }
 
   #receive(message: FromWorker): void {
-    if (message.type === 'ready') this.#options.onReady()
+    if (message.type === 'ready') {
+      this.#life = 'ready'
+      this.#options.onReady()
+    } else if (message.type === 'report') this.#asked.get(message.id)?.(message.report)
     else if (message.type === 'mark') this.#marks.set(message.mark, message.name)
     else this.#options.onIsolate(message.module, message.isolate)
   }
@@ -176,13 +250,10 @@ export class CageThread implements Child {
   /** Settles when the worker has ended; rejects with the reason. */
   #watch(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number, held: SharedArrayBuffer): Promise<void> {
     let death: ThreadDeath | Error | undefined
-    let last = { beat: -1, at: Date.now() }
     const timer = setInterval(() => {
-      const { beat } = readHeartbeat(heartbeat)
-      const now = Date.now()
-      if (beat !== last.beat) last = { beat, at: now }
-      else if (beat > 0 && now - last.at >= stallMs) {
+      if (this.#silentMs() >= stallMs) {
         clearInterval(timer)
+        this.#stalls++
         void this.#endStalled(worker, heartbeat, stallMs).then((reason) => (death = reason))
       }
     }, stallMs / 10)
@@ -194,14 +265,26 @@ export class CageThread implements Child {
       })
       worker.on('exit', (code) => {
         clearInterval(timer)
+        this.#life = 'ended'
+        this.#asked.clear()
         void this.#options.keeper.handBack(held, this.#culprit(heartbeat, death))
         if (this.#stopped || (code === 0 && !death)) return resolve()
         this.#options.onEnd()
         const error = death ?? new Error(`the worker ended with status ${code}`)
+        this.#lastDeath = { at: Date.now(), reason: error.message }
         if (error instanceof ThreadDeath) this.#options.onDeath(error)
         reject(error)
       })
     })
+  }
+
+  /** How long the worker's event loop has stood still, ms, as far as it was looked at. */
+  #silentMs(): number {
+    const { heartbeat, count } = this.#beat
+    const { beat } = readHeartbeat(heartbeat)
+    const at = Date.now()
+    if (beat !== count) this.#beat = { heartbeat, count: beat, at }
+    return beat === 0 ? 0 : at - this.#beat.at
   }
 
   async #endStalled(worker: Worker, heartbeat: SharedArrayBuffer, stallMs: number): Promise<ThreadDeath> {

@@ -109,6 +109,8 @@ export interface BusStats {
   lateReplies: number
   reconnects: number
   inFlight: number
+  /** Host and port of the server. */
+  server: string
 }
 
 /** Makes the next value of the current one; undefined is none. It may be asked several times, so it must do nothing but decide. */
@@ -259,6 +261,8 @@ export interface Bus {
    */
   isAlive(id: string, withinMs: number): Promise<boolean>
   stats(): BusStats
+  /** To the server and back, ms; undefined: not within `withinMs`, or it is away. */
+  roundTrip(withinMs: number): Promise<number | undefined>
   /** Sends what is to be sent and closes. */
   close(): Promise<void>
   /** Resolves after `close`, rejects if the connection ends for good by itself. */

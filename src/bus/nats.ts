@@ -71,7 +71,13 @@ export async function openBus(
       const discovery = await announce(nc, id, service)
       return { drain: async () => void (await Promise.all([discovery.drain(), cancellations.drain()])) }
     },
-    stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
+    stats: () => ({
+      lateReplies: caller.lateReplies,
+      reconnects: connection.reconnects,
+      inFlight: caller.inFlight,
+      server: nc.getServer(),
+    }),
+    roundTrip: (withinMs) => roundTrip(connection, withinMs),
     async close() {
       journals.close()
       await queues.close()
@@ -79,6 +85,23 @@ export async function openBus(
       await close(connection)
     },
   }
+}
+
+/** See `Bus.roundTrip`. */
+async function roundTrip({ connected, nc }: Connection, withinMs: number): Promise<number | undefined> {
+  if (!connected || nc.isClosed()) return undefined
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), withinMs)
+  })
+  const begun = performance.now()
+  const answered = nc.flush().then(
+    () => performance.now() - begun,
+    () => undefined, // the connection ended meanwhile
+  )
+  const ms = await Promise.race([answered, late])
+  clearTimeout(timer)
+  return ms
 }
 
 /** A server's own, bytes. */

@@ -13,12 +13,12 @@ export class ResourceParticipant implements Participant {
   readonly args: readonly unknown[]
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
-  readonly #resources: Pick<Resources, 'call'>
+  readonly #resources: Pick<Resources, 'call' | 'counted'>
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
 
-  constructor(resources: Pick<Resources, 'call'>, resource: string, call: CallRecord, options: Readonly<Record<string, unknown>>) {
+  constructor(resources: Pick<Resources, 'call' | 'counted'>, resource: string, call: CallRecord, options: Readonly<Record<string, unknown>>) {
     this.resource = resource
     this.args = call.args
     this.#call = call
@@ -55,7 +55,7 @@ export class ResourceParticipant implements Participant {
       this.#open = true
       await connection.begin({ id: branch, options: this.#options }, scope)
     }
-    return await connection.call(this.#call.method, this.#call.args, scope)
+    return await this.#resources.counted(this.resource, () => connection.call(this.#call.method, this.#call.args, scope))
   }
 
   prepare(scope: Scope): Promise<void> | undefined {

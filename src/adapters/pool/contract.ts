@@ -9,6 +9,8 @@ export interface PoolSource {
   /** Called when the first connection is needed, and again if it fails. */
   readonly open: () => Promise<Resource>
   readonly log: Log
+  /** Told how long work waited for its connections, and in which error that ended, if it did. */
+  readonly onWaited?: (ms: number, code?: string) => void
 }
 
 /** `pool` of a resource's configuration, checked and complete. Defaults stand in options.ts. */

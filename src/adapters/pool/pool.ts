@@ -69,6 +69,7 @@ class ConnectionPool implements Pool {
   readonly settings: PoolSettings
   readonly #open: () => Promise<Resource>
   readonly #log: Log
+  readonly #onWaited: PoolSource['onWaited']
   readonly #stopping = new AbortController()
   /** The longest at rest first. */
   readonly #idle: Idle[] = []
@@ -90,11 +91,12 @@ class ConnectionPool implements Pool {
   #stopped: Promise<void> | undefined
   #onDrained: (() => void) | undefined
 
-  constructor({ name, settings, open, log }: PoolSource) {
+  constructor({ name, settings, open, log, onWaited }: PoolSource) {
     this.name = name
     this.settings = settings
     this.#open = open
     this.#log = log
+    this.#onWaited = onWaited
     setMaxListeners(0, this.#stopping.signal) // each connection that is being made has one
     this.#grow()
   }
@@ -105,13 +107,21 @@ class ConnectionPool implements Pool {
 
   acquire(scope: Scope, count: number = 1): Promise<Lease[]> {
     const refusal = this.#refusal(scope, count)
-    if (refusal) return Promise.reject(refusal)
+    if (refusal) {
+      this.#onWaited?.(0, refusal.code)
+      return Promise.reject(refusal)
+    }
     const leases = this.#waiting.length === 0 ? this.#take(scope, count) : undefined // P3
-    if (leases) return Promise.resolve(leases)
+    if (leases) {
+      this.#onWaited?.(0)
+      return Promise.resolve(leases)
+    }
+    const begun = performance.now()
     return new Promise((resolve, reject) => {
       const leave = whenEnded(scope, this.#waitsFor, (why) => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
         this.#asked -= count
+        this.#onWaited?.(performance.now() - begun, why.code)
         reject(why)
         this.#pump() // who comes next may want less
       })
@@ -120,6 +130,7 @@ class ConnectionPool implements Pool {
         count,
         settle: (result) => {
           leave()
+          this.#onWaited?.(performance.now() - begun, result instanceof CageError ? result.code : undefined)
           if (result instanceof CageError) reject(result)
           else resolve(result)
         },

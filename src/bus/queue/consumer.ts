@@ -9,7 +9,7 @@ import type { Msg, Subscription } from 'nats'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf } from '../jetstream.ts'
 import { cancelSubject } from '../subjects.ts'
-import type { Consumer, QueuePolicy } from './contract.ts'
+import type { Consumer, ConsumerStats, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { acknowledgeLeftovers } from './leftovers.ts'
@@ -86,6 +86,13 @@ export class SharedConsumer implements Consumer {
   /** The queue was paused, or goes on. */
   #reconsider(): void {
     for (const puller of this.#pullers) puller.reconsider()
+  }
+
+  stats(): ConsumerStats {
+    const { connection, control } = this.#deps
+    const paused = control.of(this.#queue).mode === 'paused'
+    const consuming = this.#subscription !== undefined && connection.connected && !paused
+    return { ...this.#executor.counts, consuming, paused, running: this.#executor.running }
   }
 
   async stop(): Promise<void> {

@@ -63,6 +63,20 @@ export interface EnqueueOptions {
 export interface Consumer {
   /** Takes no more, and lets what runs end. */
   stop(): Promise<void>
+  /** What this copy does and did, from its start on. */
+  stats(): ConsumerStats
+}
+
+export interface ConsumerStats {
+  /** False: it is told to take none, or cannot. One that stands by for another copy is true. */
+  consuming: boolean
+  /** An engineer has said so. */
+  paused: boolean
+  running: number
+  done: number
+  /** Attempts that are to be repeated, and calls given up. */
+  retried: number
+  dead: number
 }
 
 export type CallState = 'waiting' | 'running' | 'delayed' | 'done' | 'dead' | 'cancelled'

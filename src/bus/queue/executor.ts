@@ -7,6 +7,7 @@
  * X3. Nothing throws out of here.
  * X4. A message that was settled is not run again, only acknowledged again (settled.ts). It is noted as settled before it is acknowledged.
  * X5. The ordinary call goes through here with as few promises as there are events: it is most of what there is.
+ * It is just over 300 lines, because the order in which the steps are written down is what makes it right.
  */
 import type { Msg } from 'nats'
 import { Bag } from '../../bag.ts'
@@ -14,7 +15,7 @@ import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { CallHandler, Outcome } from '../bus.ts'
 import { type Delivery, type JetStream, NS } from '../jetstream.ts'
-import type { CallState, QueuePolicy } from './contract.ts'
+import type { CallState, ConsumerStats, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
 import type { HeldTable } from './held.ts'
 import type { CallRecord, Ledger } from './ledger.ts'
@@ -46,6 +47,7 @@ const AGAIN_MS = 1_000 // a sequenced message that could not be settled
 
 export class Executor {
   readonly #options: ExecutorOptions
+  readonly counts: Pick<ConsumerStats, 'done' | 'retried' | 'dead'> = { done: 0, retried: 0, dead: 0 }
   /** What runs now. */
   readonly #running = new Bag<Taken>()
 
@@ -82,6 +84,11 @@ export class Executor {
     return this.#guard(taken, msg, delivery, () => this.#process(taken))
   }
 
+  /** How many calls run now. */
+  get running(): number {
+    return this.#running.size
+  }
+
   /** Fires the signal of a running call. */
   cancel(id: string): void {
     const taken = this.#running.find((running) => running.id === id)
@@ -98,6 +105,7 @@ export class Executor {
       this.#handle(taken, (outcome) => {
         solo.leave(call.module)
         if (outcome.ok) {
+          this.counts.done++
           const acknowledged = (): void => {
             held.remove(taken.row)
             resolve(undefined)
@@ -188,6 +196,7 @@ export class Executor {
     const { js, log } = this.#options
     const about = { queue: call.queue, call: id, module: call.module, method: call.method }
     if (end.kind === 'done') {
+      this.counts.done++
       if (record) await this.#note(taken, 'done', { result: end.result })
       return this.#settle(taken)
     }
@@ -213,9 +222,11 @@ export class Executor {
         log.warn({ err: cause, ...about }, 'a dead call cannot be buried, it waits in its queue')
         return this.#setAside(taken, backOffMs(Math.max(1, call.attempts), this.#options.policy(), Math.random()), end.error)
       }
+      this.counts.dead++
       await this.#note(taken, 'dead', { error: end.error.toJSON() })
       return this.#settle(taken)
     }
+    this.counts.retried++
     log[counts ? 'warn' : 'debug'](
       { ...about, attempt: call.attempts, delayMs: end.delayMs, code, reason: message },
       'queued call failed, will be tried again',
@@ -284,6 +295,7 @@ export class Executor {
       const queue = msg.subject.split('.')[1] ?? ''
       log.error({ subject: msg.subject, seq: delivery.seq, reason: error.message }, 'queued message is no call, it is dead')
       await buryBytes(js, msg.subject, msg.data, idOf(queue, delivery.seq, false), error)
+      this.counts.dead++
       return await this.#ack({ msg, delivery })
     } catch (cause) {
       log.error({ err: toCageError(cause), seq: delivery.seq }, 'a bad message could not be buried, it is given out again')

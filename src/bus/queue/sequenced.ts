@@ -10,7 +10,7 @@ import { LONGEST_TIMER_MS } from '../../pause.ts'
 import type { CallHandler } from '../bus.ts'
 import { deliveryOf, isCode } from '../jetstream.ts'
 import { followOrders } from './consumer.ts'
-import type { Consumer, QueuePolicy } from './contract.ts'
+import type { Consumer, ConsumerStats, QueuePolicy } from './contract.ts'
 import type { QueueDeps } from './deps.ts'
 import { Executor } from './executor.ts'
 import { Lanes, type Waiting } from './lanes.ts'
@@ -95,6 +95,13 @@ export class SequencedConsumer implements Consumer {
     this.#lanes.setRules(rules(this.#policy()))
     this.#puller?.reconsider()
     this.#pump()
+  }
+
+  stats(): ConsumerStats {
+    const { connection, control } = this.#deps
+    const paused = control.of(this.#queue).mode === 'paused'
+    const consuming = !this.#stopping && connection.connected && !paused
+    return { ...this.#executor.counts, consuming, paused, running: this.#executor.running }
   }
 
   /** What runs ends; what was only taken goes to the next leader. */

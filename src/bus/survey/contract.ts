@@ -57,6 +57,8 @@ export interface Flow {
   to: string
   calls: number
   errors: number
+  /** The same by code. */
+  codes: Record<string, number>
   durations: Durations
 }
 
@@ -97,6 +99,8 @@ export interface QueueStatus {
   queue: string
   /** False: it is told to take none, or cannot. */
   consuming: boolean
+  /** An engineer has said so. */
+  paused: boolean
   running: number
   done: number
   /** Attempts that are to be repeated, and calls given up. */
