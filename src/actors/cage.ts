@@ -23,6 +23,8 @@ import { type OpenCache, Resources } from './resources.ts'
 import { Recovery as SagaRecovery } from './saga/recovery.ts'
 import { fileOf, moduleNames } from './sources.ts'
 import { Supervisor } from './supervisor.ts'
+import type { Tracer } from './tracer.ts'
+import { Trail } from './trail.ts'
 import { Coordinator } from './transaction/coordinator.ts'
 import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
@@ -46,6 +48,8 @@ export interface CageHost {
   /** What `import ... from 'menagerie'` gives a module. */
   readonly door: object
   readonly version: string
+  /** If traces are told to somebody. */
+  readonly tracer?: Tracer | undefined
   readonly markOf: (module: string, method: string) => number
   readonly enter: (mark: number) => void
   /** The module wants, or no longer wants, a worker of its own. */
@@ -70,6 +74,7 @@ export class Cage {
   readonly #dispatch: QueueDispatch
   readonly #resources: Resources
   readonly #coordinator: Coordinator
+  readonly #trail: Trail
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -85,6 +90,7 @@ export class Cage {
     this.#settings = settings
     this.#placement = placement
     this.#resources = new Resources(host)
+    this.#trail = new Trail(host.node, host.cage, host.tracer)
     this.#coordinator = new Coordinator({
       ...{ bus: host.bus, cage: host.cage, log: host.log },
       resources: this.#resources,
@@ -262,7 +268,7 @@ export class Cage {
       ...this.#settings.modules[name],
       defaultTimeoutMs: this.#settings.timeoutMs,
     })
-    return { bus, markOf, enter, configured, newRequestId: () => this.#newRequestId() }
+    return { bus, markOf, enter, configured, trail: this.#trail, newRequestId: () => this.#newRequestId() }
   }
 
   #contextSource(module: string): ContextSource {
@@ -276,6 +282,7 @@ export class Cage {
       log: log.child({ module }),
       resources: this.#resources,
       coordinator: this.#coordinator,
+      trail: this.#trail,
       get values() {
         return settings().values
       },
@@ -315,6 +322,7 @@ export class Cage {
       dataDir: join(dataDir, 'interfaces', cage, name),
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),
+      trail: this.#trail,
       methodsOf: (module) => this.#methodsOf(module),
     })
   }

@@ -38,6 +38,7 @@ import { nextKey } from './saga/keys.ts'
 import { SagaRun } from './saga/run.ts'
 import { sagasOf } from './saga/signals.ts'
 import { ModuleState } from './state.ts'
+import type { Asker, Trail } from './trail.ts'
 import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 import type { Coordinator } from './transaction/coordinator.ts'
 import { newTransaction } from './transaction/transaction.ts'
@@ -53,6 +54,7 @@ export interface ContextSource {
   /** The cage's values, as they are now. */
   readonly values: Readonly<Record<string, unknown>>
   readonly coordinator: Coordinator
+  readonly trail: Trail
 }
 
 /** The call that a context is of, and the version of the module that runs it. */
@@ -180,22 +182,23 @@ export class CallContext implements Context {
   resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
   resource(name: string, options?: ResourceCallOptions): UntypedResource
   resource(name: string, { timeoutMs, cache }: ResourceCallOptions = {}): UntypedResource {
-    const { resources } = this.#source
+    const { resources, trail } = this.#source
     return proxyOf((method) => async (...args: unknown[]) => {
       if (this.#ended) throw this.#ended
       const scope = timeoutMs === undefined ? this.scope : shortened(this.scope, Date.now() + timeoutMs)
-      return await resources.call(name, method, args, scope, cache)
+      const call = { name, kind: resources.kindOf(name), method, args }
+      return await trail.resource(this.#asker, call, scope, (within) => resources.call(name, method, args, within, cache))
     })
   }
 
   transaction(options: TransactionOptions = {}): Transaction {
     if (this.#ended) throw this.#ended
     this.#hasCalled = true
-    const { bus, cage, module, coordinator, resources } = this.#source
+    const { bus, cage, module, coordinator, resources, trail } = this.#source
     const { queued: _, ...request } = this.#request
     const by = `${module}.${this.#method}`
     const idOf = (name: string | undefined): string => this.#idOf(name) ?? this.#keyOfStep() ?? randomUUID()
-    return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope, idOf }, options)
+    return newTransaction({ bus, cage, module, coordinator, resources, trail, by, request, owner: this, scope: this.scope, idOf }, options)
   }
 
   get admin(): Admin {
@@ -297,13 +300,15 @@ export class CallContext implements Context {
     const name = this.#idOf(id)
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
-      return this.#source.bus.enqueue(queue, cage, module, method, args, {
-        ...options,
-        id: name ?? this.#keyOfStep(),
-        request: this.#request,
-        deadline: this.deadline,
-      })
+      const { bus, trail } = this.#source
+      const how = { ...options, id: name ?? this.#keyOfStep(), request: this.#request, deadline: this.deadline }
+      const call = { target: `${cage}.${module}.${method}`, args, queue }
+      return trail.enqueue(this.#asker, call, () => bus.enqueue(queue, cage, module, method, args, how))
     }
+  }
+
+  get #asker(): Asker {
+    return { by: `${this.#source.module}.${this.#method}`, request: this.#request }
   }
 
   /** The key of a call that a step of the saga makes. */

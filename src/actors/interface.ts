@@ -6,6 +6,7 @@ import type { InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, CallOptions } from '../bus/bus.ts'
 import type { Log } from '../log.ts'
 import type { Child } from './supervisor.ts'
+import type { Trail } from './trail.ts'
 
 export class InterfaceActor implements Child {
   readonly id: string
@@ -52,12 +53,23 @@ export interface InterfaceSource {
   /** The cage's default deadline, ms; read at each use. */
   readonly timeoutMs: () => number
   readonly newRequestId: () => string
+  readonly trail: Trail
   /** The methods of a module that is here. Default: none is. */
   readonly methodsOf?: (module: string) => readonly string[] | undefined
 }
 
 /** The host of an interface: its calls go over the bus. */
-export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newRequestId, methodsOf }: InterfaceSource): InterfaceHost {
+export function interfaceHost({
+  bus,
+  cage,
+  name,
+  log,
+  dataDir,
+  timeoutMs,
+  newRequestId,
+  trail,
+  methodsOf,
+}: InterfaceSource): InterfaceHost {
   const targets = new Map<string, [cage: string, module: string, method: string]>()
   const parsed = (target: string): [string, string, string] => {
     const [method = '', module = '', owner = cage] = target.split('.').reverse()
@@ -82,15 +94,19 @@ export function interfaceHost({ bus, cage, name, log, dataDir, timeoutMs, newReq
       { timeoutMs: limitMs = timeoutMs(), owner, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters } = {},
     ) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
-      const request = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
-      const options: CallOptions = { deadline: Date.now() + limitMs, request }
-      if (owner) options.owner = owner
-      return bus.call(callee, module, method, args, options)
+      const came = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
+      return trail.request({ by: name, request: came }, { target: `${callee}.${module}.${method}`, args }, (request) => {
+        const options: CallOptions = { deadline: Date.now() + limitMs, request }
+        if (owner) options.owner = owner
+        return bus.call(callee, module, method, args, options)
+      })
     },
-    enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), protocol = 'unknown', parameters }) {
+    enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters }) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
-      const request = { id: requestId, parameters: { ...parameters, interface: name, protocol } }
-      return bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS })
+      const came = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
+      return trail.request({ by: name, request: came }, { target: `${callee}.${module}.${method}`, args, queue }, (request) =>
+        bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS }),
+      )
     },
     memory: {
       get: (key) => memory.get(key, Date.now() + OWN_MS),

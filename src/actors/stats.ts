@@ -7,6 +7,10 @@ const WEIGHT = 0.2
 export class MethodStats implements Endpoint {
   readonly module: string
   readonly method: string
+  /** `module.method` */
+  readonly name: string
+  /** Which arguments are secrets (src/words.ts), as the version in service names them. */
+  secrets = 0
   metadata: Record<string, string> = {}
   requests = 0
   errors = 0
@@ -20,6 +24,7 @@ export class MethodStats implements Endpoint {
   constructor(module: string, method: string, mark: number) {
     this.module = module
     this.method = method
+    this.name = `${module}.${method}`
     this.mark = mark
   }
 

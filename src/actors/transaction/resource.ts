@@ -5,6 +5,9 @@ import { CageError } from '../../errors.ts'
 import type { CallRecord, ParticipantRecord } from './events.ts'
 import type { Participant, Place } from './participant.ts'
 
+/** Has the call done, seen by whoever follows the request. */
+export type Watched = (scope: Scope, work: (scope: Scope) => Promise<unknown>) => Promise<unknown>
+
 /** A call to a resource. */
 export class ResourceParticipant implements Participant {
   readonly record: Extract<ParticipantRecord, { kind: 'resource' }>
@@ -12,7 +15,8 @@ export class ResourceParticipant implements Participant {
   readonly args: readonly unknown[]
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
-  readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
+  readonly #alone: (scope: Scope) => Promise<unknown>
+  readonly #watched: Watched
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
@@ -21,13 +25,15 @@ export class ResourceParticipant implements Participant {
     resource: string,
     call: CallRecord,
     options: Readonly<Record<string, unknown>>,
-    alone: (scope: Scope, call: CallRecord) => Promise<unknown>,
+    alone: (scope: Scope) => Promise<unknown>,
+    watched: Watched,
   ) {
     this.resource = resource
     this.args = call.args
     this.#call = call
     this.#options = options
     this.#alone = alone
+    this.#watched = watched
     this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
   }
 
@@ -48,7 +54,7 @@ export class ResourceParticipant implements Participant {
   }
 
   async alone(scope: Scope): Promise<unknown> {
-    return await this.#alone(scope, this.#call)
+    return await this.#watched(scope, this.#alone)
   }
 
   async execute({ branch, begun }: Place, scope: Scope): Promise<unknown> {
@@ -58,7 +64,8 @@ export class ResourceParticipant implements Participant {
       this.#open = true
       await connection.begin({ id: branch, options: this.#options }, scope)
     }
-    return await connection.call(this.#call.method, this.#call.args, scope)
+    const { method, args } = this.#call
+    return await this.#watched(scope, (within) => connection.call(method, args, within))
   }
 
   async prepare(scope: Scope): Promise<void> {

@@ -8,6 +8,7 @@ import { didYouMean, isMethodName, isName } from '../../names.ts'
 import { shortened } from '../../scope.ts'
 import { proxyOf } from '../proxies.ts'
 import type { Resources } from '../resources.ts'
+import type { Trail } from '../trail.ts'
 import type {
   Callable,
   Named,
@@ -19,9 +20,8 @@ import type {
   TransactionOptions,
 } from './contract.ts'
 import type { Coordinator } from './coordinator.ts'
-import type { CallRecord } from './events.ts'
 import { CallableParticipant, ModuleParticipant, type Participant, QueueParticipant, StateParticipant, type World } from './participant.ts'
-import { ResourceParticipant } from './resource.ts'
+import { ResourceParticipant, type Watched } from './resource.ts'
 
 /** What a transaction needs of the context that makes it. */
 export interface TransactionScope extends World {
@@ -31,12 +31,13 @@ export interface TransactionScope extends World {
   readonly scope: Scope
   readonly resources: Resources
   readonly coordinator: Coordinator
+  readonly trail: Trail
 }
 
 /** A new transaction. */
 export function newTransaction(world: TransactionScope, options: TransactionOptions): Transaction {
   checkOptions(options)
-  const { resources, coordinator, module: own, by, request } = world
+  const { resources, coordinator, module: own, by, request, trail } = world
   const participants: Participant[] = []
   const written: [resource: string, keys: readonly string[]][] = []
   let isExecuted = false
@@ -65,8 +66,12 @@ export function newTransaction(world: TransactionScope, options: TransactionOpti
   function resource(name: string, { writeKeys, ...resourceOptions }: ResourceTransactionOptions = {}): Participating {
     resources.pool(name) // or says what was meant
     if (writeKeys) written.push([name, writeKeys])
-    const alone = (within: Scope, { method, args }: CallRecord): Promise<unknown> => resources.call(name, method, args, within)
-    return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone)))
+    return methods((method, args) => {
+      const alone = (within: Scope): Promise<unknown> => resources.call(name, method, args, within)
+      const watched: Watched = (within, work) =>
+        trail.resource({ by, request }, { name, kind: resources.kindOf(name), method, args }, within, work)
+      return add(new ResourceParticipant(name, { method, args }, resourceOptions, alone, watched))
+    })
   }
 
   function addState(key: string, change: (current: unknown) => unknown): Named {

@@ -7,6 +7,7 @@ import type { NatsConnection } from 'nats'
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { isName } from '../../names.ts'
+import { holds } from '../../words.ts'
 import type { Subscription } from '../bus.ts'
 import { decodeBody, encodeResult } from '../wire.ts'
 import type { CopyStatus, LogChange, Step, StepFilter, Survey, Surveyed } from './contract.ts'
@@ -200,11 +201,6 @@ interface Tail {
   until: number
   steps: Step[]
   dropped: number
-}
-
-/** Whether a step holds a text: of its request or call as a whole, or as one of its words. Pure. */
-export function holds({ request, callId, words }: Step, text: string): boolean {
-  return request === text || callId === text || callId?.startsWith(`${text}/`) === true || words.includes(text)
 }
 
 function passes(step: Step, { cage, module, method, errors, minMs = 0, text }: StepFilter): boolean {
