@@ -49,8 +49,9 @@ export class Steps {
 
   /** Oldest first. */
   find(text: string): Step[] {
+    const began = Date.now() - performance.now() // for all the same, so that they stay in their order
     const found = [...this.#good, ...this.#failed].filter((step) => holds(step, text))
-    return found.sort((a, b) => a.endedAt - b.endedAt).map((step) => this.#shown(step))
+    return found.sort((a, b) => a.endedAt - b.endedAt).map((step) => this.#shown(step, began))
   }
 
   /** Tells every step from now on; returns what stops that. */
@@ -60,13 +61,13 @@ export class Steps {
   }
 
   #tell(step: Done): void {
-    const shown = this.#shown(step)
+    const shown = this.#shown(step, Date.now() - performance.now())
     for (const listener of this.#listeners) listener(shown)
   }
 
-  #shown({ kind, startedAt, endedAt, by, to, request, queue, callId, attempt, words, error }: Done): Step {
+  #shown({ kind, startedAt, endedAt, by, to, request, queue, callId, attempt, words, error }: Done, began: number): Step {
     return {
-      ...{ at: Math.round(Date.now() - performance.now() + startedAt), ms: Math.round((endedAt - startedAt) * 1_000) / 1_000 },
+      ...{ at: Math.round(began + startedAt), ms: Math.round((endedAt - startedAt) * 1_000) / 1_000 },
       ...{ kind, cage: this.#cage, node: this.#node, what: to === undefined ? by : `${by} > ${to}`, request },
       ...{ code: error?.code, message: error?.message.slice(0, LONGEST_MESSAGE) },
       ...{ queue, callId, attempt, words: words.map(String) },
