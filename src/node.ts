@@ -105,6 +105,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
     dataDir,
     logLevel,
     bus,
+    tracing: settings.tracing,
     keeper,
     spare,
     log,

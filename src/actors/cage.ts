@@ -28,6 +28,8 @@ import { fileOf, moduleNames } from './sources.ts'
 import { CopyState } from './status.ts'
 import { Supervisor } from './supervisor.ts'
 import type { WorkerPast } from './thread.ts'
+import type { Tracer } from './tracer.ts'
+import { Trail } from './trail.ts'
 import { Coordinator } from './transaction/coordinator.ts'
 import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
@@ -52,6 +54,8 @@ export interface CageHost {
   readonly door: object
   readonly version: string
   readonly past: WorkerPast
+  /** If traces are told to somebody. */
+  readonly tracer?: Tracer | undefined
   readonly markOf: (module: string, method: string) => number
   readonly enter: (mark: number) => void
   /** The module wants, or no longer wants, a worker of its own. */
@@ -79,6 +83,7 @@ export class Cage {
   readonly #flows = new Flows()
   readonly #copy: CopyState
   readonly #reporter: Reporter
+  readonly #trail: Trail
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -95,6 +100,7 @@ export class Cage {
     this.#settings = settings
     this.#placement = placement
     this.#resources = new Resources(host)
+    this.#trail = new Trail(host.node, host.cage, host.tracer)
     this.#coordinator = new Coordinator({
       ...{ bus: host.bus, cage: host.cage, log: host.log },
       resources: this.#resources,
@@ -218,7 +224,12 @@ export class Cage {
   }
 
   #surveyed(): Surveyed {
-    return { status: () => this.#copy.read(), find: () => [], onStep: () => () => {}, setLogLevel: () => false }
+    return {
+      status: () => this.#copy.read(),
+      find: (text) => this.#trail.steps.find(text),
+      onStep: (listener) => this.#trail.steps.onStep(listener),
+      setLogLevel: () => false,
+    }
   }
 
   *#endpoints(): Iterable<Endpoint> {
@@ -304,7 +315,7 @@ export class Cage {
       ...this.#settings.modules[name],
       defaultTimeoutMs: this.#settings.timeoutMs,
     })
-    return { bus, markOf, enter, configured, newRequestId: () => this.#newRequestId() }
+    return { bus, markOf, enter, configured, trail: this.#trail, newRequestId: () => this.#newRequestId() }
   }
 
   #contextSource(module: string): ContextSource {
@@ -319,6 +330,7 @@ export class Cage {
       resources: this.#resources,
       coordinator: this.#coordinator,
       flows: this.#flows.of(module),
+      trail: this.#trail,
       get values() {
         return settings().values
       },
@@ -358,6 +370,7 @@ export class Cage {
       dataDir: join(dataDir, 'interfaces', cage, name),
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),
+      trail: this.#trail,
       methodsOf: (module) => this.#methodsOf(module),
       flows: this.#flows.of(`interface ${name}`),
     })

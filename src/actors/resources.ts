@@ -72,6 +72,11 @@ export class Resources {
     return this.#known.get(name)?.cache
   }
 
+  /** Its adapter's. */
+  kindOf(name: string): string | undefined {
+    return this.#known.get(name)?.settings.kind
+  }
+
   names(): string[] {
     return [...this.#known.keys()]
   }

@@ -8,7 +8,7 @@ import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
-import type { CageSettings } from '../settings.ts'
+import type { CageSettings, TracingSettings } from '../settings.ts'
 import type { WorkerReport } from './report.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
 import { CageThread, type SpareWorker, type ThreadDeath, type WorkerFacts } from './thread.ts'
@@ -20,6 +20,7 @@ export interface RootOptions {
   dataDir: string
   logLevel: LogLevel
   bus: BusOptions
+  tracing?: TracingSettings | undefined
   keeper: CallKeeper
   spare: SpareWorker
   log: Log
@@ -81,7 +82,7 @@ export class Root {
   }
 
   async #startThread(cage: string, entry: CageEntry, only: string | undefined): Promise<void> {
-    const { node, version, cagesDir, dataDir, logLevel, bus, onReady } = this.#options
+    const { node, version, cagesDir, dataDir, logLevel, bus, tracing, onReady } = this.#options
     const thread = new CageThread({
       id: only === undefined ? `cage ${cage}` : `module ${cage}.${only}`,
       data: () => ({
@@ -92,6 +93,7 @@ export class Root {
         version,
         logLevel,
         bus,
+        tracing,
         settings: entry.settings,
         placement: { only, except: only === undefined ? isolated(entry) : [] },
       }),

@@ -12,7 +12,7 @@ import type { Culprit } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
 import { pause } from '../pause.ts'
-import type { CageSettings } from '../settings.ts'
+import type { CageSettings, TracingSettings } from '../settings.ts'
 import type { Placement } from './cage.ts'
 import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
 import type { WorkerReport } from './report.ts'
@@ -28,6 +28,7 @@ export interface WorkerData {
   version: string
   logLevel: LogLevel
   bus: BusOptions
+  tracing?: TracingSettings | undefined
   settings: CageSettings
   placement: Placement
   heartbeat: SharedArrayBuffer

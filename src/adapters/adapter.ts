@@ -47,7 +47,7 @@ export interface InterfaceCallOptions {
   owner?: object | undefined
   /** Becomes `ctx.request.id`. Default: a new one. */
   requestId?: string | undefined
-  /** W3C trace context of the outside request. */
+  /** W3C trace context of the outside request, if it brings a good one (src/traceparent.ts). */
   traceparent?: string | undefined
   /** Becomes `ctx.request.protocol`, e.g. `http`. */
   protocol?: string | undefined
@@ -56,7 +56,7 @@ export interface InterfaceCallOptions {
 }
 
 /** How one call of an interface is enqueued. */
-export interface InterfaceQueueOptions extends Pick<InterfaceCallOptions, 'requestId' | 'protocol' | 'parameters'> {
+export interface InterfaceQueueOptions extends Pick<InterfaceCallOptions, 'requestId' | 'traceparent' | 'protocol' | 'parameters'> {
   /** A second call with it is not run. */
   id: string
   /** Dead after so long. Default: as the queue says. */
@@ -101,6 +101,8 @@ export interface Scope {
   readonly signal: AbortSignal
   /** The same, cheaper, where whoever makes the scope offers it: a signal costs as much as a tenth of a database's call (src/scope.ts uses it). */
   readonly watch?: ScopeWatch | undefined
+  /** W3C trace context of the work: a protocol that has a place for it (a header) passes it on, unless the caller has put one there himself. */
+  readonly traceparent?: string | undefined
 }
 
 export interface ScopeWatch {

@@ -6,6 +6,9 @@ import type { Resources } from '../resources.ts'
 import type { CallRecord, ParticipantRecord } from './events.ts'
 import type { Participant, Place } from './participant.ts'
 
+/** Has the call done, seen by whoever follows the request. */
+export type Watched = (scope: Scope, work: (scope: Scope) => Promise<unknown>) => Promise<unknown>
+
 /** A call to a resource. */
 export class ResourceParticipant implements Participant {
   readonly record: Extract<ParticipantRecord, { kind: 'resource' }>
@@ -14,16 +17,24 @@ export class ResourceParticipant implements Participant {
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
   readonly #resources: Pick<Resources, 'call' | 'counted'>
+  readonly #watched: Watched
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
 
-  constructor(resources: Pick<Resources, 'call' | 'counted'>, resource: string, call: CallRecord, options: Readonly<Record<string, unknown>>) {
+  constructor(
+    resources: Pick<Resources, 'call' | 'counted'>,
+    resource: string,
+    call: CallRecord,
+    options: Readonly<Record<string, unknown>>,
+    watched: Watched,
+  ) {
     this.resource = resource
     this.args = call.args
     this.#call = call
     this.#options = options
     this.#resources = resources
+    this.#watched = watched
     this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
   }
 
@@ -45,7 +56,7 @@ export class ResourceParticipant implements Participant {
   }
 
   alone(scope: Scope): Promise<unknown> {
-    return this.#resources.call(this.resource, this.#call.method, this.#call.args, scope)
+    return this.#watched(scope, (within) => this.#resources.call(this.resource, this.#call.method, this.#call.args, within))
   }
 
   async execute({ branch, begun }: Place, scope: Scope): Promise<unknown> {
@@ -55,7 +66,8 @@ export class ResourceParticipant implements Participant {
       this.#open = true
       await connection.begin({ id: branch, options: this.#options }, scope)
     }
-    return await this.#resources.counted(this.resource, () => connection.call(this.#call.method, this.#call.args, scope))
+    const { method, args } = this.#call
+    return await this.#watched(scope, (within) => this.#resources.counted(this.resource, () => connection.call(method, args, within)))
   }
 
   prepare(scope: Scope): Promise<void> | undefined {

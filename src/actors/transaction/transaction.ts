@@ -8,6 +8,7 @@ import { didYouMean, isMethodName, isName } from '../../names.ts'
 import { shortened } from '../../scope.ts'
 import { isNoName, proxyOf } from '../proxies.ts'
 import type { Resources } from '../resources.ts'
+import type { Trail } from '../trail.ts'
 import type {
   Callable,
   Named,
@@ -20,7 +21,7 @@ import type {
 } from './contract.ts'
 import type { Coordinator } from './coordinator.ts'
 import { CallableParticipant, ModuleParticipant, type Participant, QueueParticipant, StateParticipant, type World } from './participant.ts'
-import { ResourceParticipant } from './resource.ts'
+import { ResourceParticipant, type Watched } from './resource.ts'
 
 /** What a transaction needs of the context that makes it. */
 export interface TransactionScope extends World {
@@ -30,6 +31,7 @@ export interface TransactionScope extends World {
   readonly scope: Scope
   readonly resources: Resources
   readonly coordinator: Coordinator
+  readonly trail: Trail
 }
 
 /** A new transaction. */
@@ -95,13 +97,17 @@ class NewTransaction implements TransactionBase {
   }
 
   resource(name: string, { writeKeys, ...options }: ResourceTransactionOptions = {}): Participating {
-    const { resources } = this.#world
+    const { resources, trail, by, request } = this.#world
     resources.pool(name) // or says what was meant
     if (writeKeys) {
       this.#written ??= []
       this.#written.push([name, writeKeys])
     }
-    return methods((method, args) => this.#add(new ResourceParticipant(resources, name, { method, args }, options)))
+    return methods((method, args) => {
+      const call = { name, kind: resources.kindOf(name), method, args }
+      const watched: Watched = (within, work) => trail.resource({ by, request }, call, within, work)
+      return this.#add(new ResourceParticipant(resources, name, { method, args }, options, watched))
+    })
   }
 
   async execute<R>(): Promise<R> {
