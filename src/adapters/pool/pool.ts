@@ -43,6 +43,7 @@ class ConnectionPool implements Pool {
   readonly settings: PoolSettings
   readonly #open: () => Promise<Resource>
   readonly #log: Log
+  readonly #onCircuit: PoolSource['onCircuit']
   readonly #stopping = new AbortController()
   /** The longest at rest first. */
   readonly #idle: Idle[] = []
@@ -64,7 +65,8 @@ class ConnectionPool implements Pool {
   #stopped: Promise<void> | undefined
   #onDrained: (() => void) | undefined
 
-  constructor({ name, settings, open, log }: PoolSource) {
+  constructor({ name, settings, open, log, onCircuit }: PoolSource) {
+    this.#onCircuit = onCircuit
     this.name = name
     this.settings = settings
     this.#open = open
@@ -259,8 +261,12 @@ class ConnectionPool implements Pool {
 
   #arrived(idle: Idle): void {
     if (this.#stopping.signal.aborted) return this.#close(idle.connection)
-    if (this.#breaker.state !== 'closed') this.#log.info({ resource: this.name }, 'resource is reachable again')
+    const wasOpen = this.#breaker.state !== 'closed'
     this.#breaker = CLOSED
+    if (wasOpen) {
+      this.#log.info({ resource: this.name }, 'resource is reachable again')
+      this.#onCircuit?.(false, undefined)
+    }
     this.#rest(idle)
     this.#pump()
   }
@@ -289,6 +295,7 @@ class ConnectionPool implements Pool {
     const { failures, retryAt } = this.#breaker
     const fields = { resource: this.name, err: this.#lastError, failures, delayMs: Math.round(retryAt - Date.now()) }
     this.#log[failures === 1 ? 'warn' : 'debug'](fields, 'resource is taken for broken')
+    if (failures === 1) this.#onCircuit?.(true, this.#lastError)
     for (const idle of this.#idle.splice(0)) this.#close(idle.connection)
     if (this.settings.standby > 0) this.#retryIn(retryAt - Date.now()) // nobody needs to ask
   }
