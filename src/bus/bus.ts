@@ -228,6 +228,8 @@ export interface Notifications {
   list(filter: NotificationFilter): AsyncIterable<Kept>
   /** Tells `listener`, which never throws, what is sent from now on. Resolves with what ends that. */
   follow(filter: Omit<NotificationFilter, 'since' | 'after'>, listener: (sent: Notification) => void): Promise<() => void>
+  /** Undefined: it is not kept any more, or never was. */
+  get(seq: number): Promise<Kept | undefined>
   /** The `seq` of the latest one; 0: there is none. */
   last(): Promise<number>
 }

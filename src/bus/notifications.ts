@@ -42,6 +42,11 @@ export class BusNotifications implements Notifications {
     await this.#teller.close(connected)
   }
 
+  async get(seq: number): Promise<Kept | undefined> {
+    const stored = await this.#js.get(STREAM, { seq })
+    return stored && read(stored)
+  }
+
   async last(): Promise<number> {
     return (await this.#js.streamInfo(STREAM))?.state.last_seq ?? 0
   }
