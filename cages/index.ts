@@ -6,6 +6,9 @@ declare module 'menagerie' {
     almanac: {
       clock: typeof import('./almanac/clock.ts')
     }
+    monitor: {
+      alerts: typeof import('./monitor/alerts.ts')
+    }
     sample: {
       counter: typeof import('./sample/counter.ts')
       greeter: typeof import('./sample/greeter.ts')

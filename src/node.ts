@@ -174,7 +174,10 @@ async function reconfigure(cages: string[], { source, protocols }: Configured, r
   for (const cage of cages) {
     const read = await readCageConfig(source, cage, protocols)
     if (read.ok) root.reconfigure(cage, read.settings)
-    else log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
+    else {
+      log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
+      root.refused(cage, read.mistakes)
+    }
   }
 }
 

@@ -87,7 +87,7 @@ export interface PoolConfig extends Partial<Omit<PoolSettings, 'backoff'>> {
   backoff?: Partial<PoolSettings['backoff']> | undefined
 }
 
-/** A queue as it is written; see `QueuePolicy`. Defaults: 16 at once, expires after 7 days, back-off from 1 s to 10 min, ids kept for 3 days. */
+/** A queue as it is written; see `QueuePolicy`. Defaults: 16 at once, expires after 7 days, back-off from 1 s to 10 min, ids kept for 3 days, told after an hour of waiting. */
 export interface QueueConfig extends Partial<Omit<QueuePolicy, 'backoff'>> {
   backoff?: Partial<Backoff> | undefined
 }
@@ -190,6 +190,7 @@ const queueSchema = z.strictObject({
     })
     .optional(),
   maxBytes: z.number().int().positive().optional(),
+  alertAfterMs: positiveMs.default(3_600_000),
 })
 
 /** A cage's configuration, checked by itself: the options of its interfaces and resources are their adapters' to check. */

@@ -151,6 +151,12 @@ export function interfaceHost({
       get: (key) => memory.get(key, Date.now() + OWN_MS),
       update: (key, change) => memory.update(key, change, { deadline: Date.now() + OWN_MS }),
     },
+    notifications: {
+      last: () => bus.notifications.last(),
+      get: (seq) => bus.notifications.get(seq),
+      list: (after, level) => bus.notifications.list({ after, level }),
+      follow: (level, listener) => bus.notifications.follow({ level }, () => listener()),
+    },
     async expose(schedule) {
       const subscription = await bus.schedules.serve(cage, name, schedule)
       return () => subscription.drain()

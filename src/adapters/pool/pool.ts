@@ -70,6 +70,7 @@ class ConnectionPool implements Pool {
   readonly #open: () => Promise<Resource>
   readonly #log: Log
   readonly #onWaited: PoolSource['onWaited']
+  readonly #onCircuit: PoolSource['onCircuit']
   readonly #stopping = new AbortController()
   /** The longest at rest first. */
   readonly #idle: Idle[] = []
@@ -91,7 +92,8 @@ class ConnectionPool implements Pool {
   #stopped: Promise<void> | undefined
   #onDrained: (() => void) | undefined
 
-  constructor({ name, settings, open, log, onWaited }: PoolSource) {
+  constructor({ name, settings, open, log, onWaited, onCircuit }: PoolSource) {
+    this.#onCircuit = onCircuit
     this.name = name
     this.settings = settings
     this.#open = open
@@ -287,8 +289,12 @@ class ConnectionPool implements Pool {
 
   #arrived(idle: Idle): void {
     if (this.#stopping.signal.aborted) return this.#close(idle.connection)
-    if (this.#breaker.state !== 'closed') this.#log.info({ resource: this.name }, 'resource is reachable again')
+    const wasOpen = this.#breaker.state !== 'closed'
     this.#breaker = CLOSED
+    if (wasOpen) {
+      this.#log.info({ resource: this.name }, 'resource is reachable again')
+      this.#onCircuit?.(false, undefined)
+    }
     this.#rest(idle)
     this.#pump()
   }
@@ -317,6 +323,7 @@ class ConnectionPool implements Pool {
     const { failures, retryAt } = this.#breaker
     const fields = { resource: this.name, err: this.#lastError, failures, delayMs: Math.round(retryAt - Date.now()) }
     this.#log[failures === 1 ? 'warn' : 'debug'](fields, 'resource is taken for broken')
+    if (failures === 1) this.#onCircuit?.(true, this.#lastError)
     for (const idle of this.#idle.splice(0)) this.#close(idle.connection)
     if (this.settings.standby > 0) this.#retryIn(retryAt - Date.now()) // nobody needs to ask
   }
