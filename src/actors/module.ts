@@ -15,6 +15,7 @@ import { CallContext, type ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
 import { type Begun, Once } from './once.ts'
+import { parametersOf } from './signature.ts'
 import { MethodStats } from './stats.ts'
 import { COMPENSATIONS, type Version } from './version.ts'
 
@@ -196,7 +197,7 @@ export class ModuleActor implements CallHandler, ActivationHost {
   #take(next: Version): Version | undefined {
     const old = this.#version
     this.#version = next
-    for (const method of next.methods.keys()) this.#statsOf(method).metadata = { version: String(next.number) }
+    for (const [name, method] of next.methods) this.#statsOf(name).metadata = { version: String(next.number), args: parametersOf(method) }
     this.reconfigure()
     return old
   }
