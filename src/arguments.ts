@@ -1,6 +1,6 @@
 /** The command line of a node: words → options, or every mistake at once. Pure. */
 import { readName } from './cli/values.ts'
-import { asksFor, flag, option, options, optionsHelp, readWords } from './cli/words.ts'
+import { asksFor, flag, option, options, optionsHelp, readWords, type Words } from './cli/words.ts'
 import { LOG_LEVELS, type LogLevel } from './levels.ts'
 import { didYouMean } from './names.ts'
 import { EMBEDDED_PORT, readServers } from './servers.ts'
@@ -35,6 +35,9 @@ const WORDS = {
   help: flag('this'),
   version: flag('of the package'),
 }
+
+/** What a node takes. */
+export const NODE_WORDS: Words = WORDS
 
 export const NODE_HELP: string = `Runs cages of modules on a NATS bus.
 
