@@ -37,6 +37,8 @@ const LOOK_MS = 1_000
 const OWNER_MS = 1_000
 const AGAIN_MS = 500
 const JANITOR_MS = 30_000
+/** The first look comes soon: whoever starts may be the one that left something. */
+const JANITOR_FIRST_MS = 3_000
 
 /** How long after its deadline a coordinator that wakes may still be at it, ms. */
 const LATE_MS = 1_000
@@ -61,7 +63,7 @@ export class Recovery {
   start(): void {
     this.#loops = Promise.all([
       this.#repeat(LOOK_MS, 'what others have left cannot be looked for', () => this.#look()),
-      this.#repeat(JANITOR_MS, 'prepared branches cannot be looked for', () => this.#clean()),
+      this.#repeat(JANITOR_MS, 'prepared branches cannot be looked for', () => this.#clean(), JANITOR_FIRST_MS),
     ])
   }
 
@@ -70,10 +72,10 @@ export class Recovery {
     await this.#loops
   }
 
-  async #repeat(periodMs: number, failure: string, work: () => Promise<void>): Promise<void> {
+  async #repeat(periodMs: number, failure: string, work: () => Promise<void>, firstMs: number = periodMs): Promise<void> {
     const { signal } = this.#stopping
-    for (;;) {
-      await pause(periodMs * (0.75 + Math.random() / 2), signal)
+    for (let ms = firstMs; ; ms = periodMs) {
+      await pause(ms * (0.75 + Math.random() / 2), signal)
       if (signal.aborted) return
       if (!this.#host.bus.connected) continue
       await work().catch((error: unknown) => this.#host.log.debug({ err: error }, failure))
