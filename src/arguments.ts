@@ -12,6 +12,8 @@ export interface NodeArguments {
   cagesDir: string
   name: string | undefined
   logLevel: LogLevel | undefined
+  /** Logs are JSON on a terminal too. */
+  json: boolean
 }
 
 export type ParsedArguments =
@@ -32,6 +34,7 @@ const WORDS = {
   cages: option('DIR', "the cages' folder (default: cages)"),
   name: option('NODE', "this node's name (default: the host's)"),
   'log-level': option('LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`, readLevel),
+  json: flag('logs JSON, one document a line, on a terminal too'),
   help: flag('this'),
   version: flag('of the package'),
 }
@@ -52,8 +55,8 @@ export function parseNodeArguments(argv: string[]): ParsedArguments {
   const { values, mistakes } = readWords(argv, WORDS)
   if (!mistakes.some((mistake) => mistake.includes('--cage')) && values.cage.length === 0) mistakes.push('no cage is named: --cage NAME')
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes }
-  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel } = values
-  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel } }
+  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel, json } = values
+  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel, json } }
 }
 
 function readLevel(text: string): LogLevel {

@@ -24,6 +24,7 @@ test('arguments: every option is read, and what may be repeated is collected', (
         cagesDir: 'd',
         name: 'n',
         logLevel: 'debug',
+        json: false,
       },
     },
   )
@@ -32,7 +33,7 @@ test('arguments: every option is read, and what may be repeated is collected', (
 test('arguments: a cage is enough', () => {
   assert.deepEqual(parse('--cage sample'), {
     kind: 'run',
-    options: { cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages', name: undefined, logLevel: undefined },
+    options: { cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages', name: undefined, logLevel: undefined, json: false },
   })
   assert.deepEqual(parse('--cage=sample'), parse('--cage sample'))
 })

@@ -49,6 +49,7 @@ export class Session {
       useColors: !process.env.NO_COLOR,
       writer: (value) => this.#write(value),
       ignoreUndefined: true,
+      preview: false, // what is being written is run by nobody
     })
     const evaluate = this.#evaluator(server)
     // their types are read-only; Node's documentation says that they may be replaced

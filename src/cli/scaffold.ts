@@ -6,7 +6,7 @@ export type Files = Record<string, string>
 export function moduleFiles(cage: string, module: string): Files {
   return {
     [`cages/${cage}/${module}.ts`]: `/** Module ${cage}.${module}: say here what it is for. Every exported function can be called. */
-import { CageError, type Context } from 'menagerie'
+${importOf('{ CageError, type Context }', 'menagerie')}
 
 /** Greets \`name\`. Other modules call it by \`ctx.cages${member(cage)}${member(module)}.hello('World')\`. */
 export async function hello(ctx: Context, name: string): Promise<string> {
@@ -16,9 +16,9 @@ export async function hello(ctx: Context, name: string): Promise<string> {
 }
 `,
     [`test/${cage}.${module}.test.js`]: `// Runs cage ${cage} on a nats-server of its own: node --test test/${cage}.${module}.test.js
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { runCages } from 'menagerie/testing'
+${importOf('assert', 'node:assert/strict')}
+${importOf('{ test }', 'node:test')}
+${importOf('{ runCages }', 'menagerie/testing')}
 
 test('${cage}.${module}: hello greets whoever has a name', async (t) => {
   const { cages } = await runCages(t, ['${cage}'])
@@ -33,7 +33,7 @@ test('${cage}.${module}: hello greets whoever has a name', async (t) => {
 export function cageFiles(cage: string): Files {
   return {
     ...moduleFiles(cage, 'greeter'),
-    [`config/${cage}.ts`]: `import { defineCage } from 'menagerie'
+    [`config/${cage}.ts`]: `${importOf('{ defineCage }', 'menagerie')}
 
 /** What holds for cage ${cage}: besides these \`interfaces\`, \`resources\`, \`modules\`, and \`values\`, which its modules find in \`ctx.config\`. */
 export default defineCage({
@@ -53,8 +53,8 @@ export function adapterFiles(name: string): Files {
  *   resources: { ${keyOf(name)}: { kind: 'adapters/${name}.ts', suffix: '!' } }
  *   await ctx.resources${member(name)}.echo('hello')
  */
-import { CageError, defineAdapter } from 'menagerie'
-import { z } from 'zod'
+${importOf('{ CageError, defineAdapter }', 'menagerie')}
+${importOf('{ z }', 'zod')}
 
 export const adapter = defineAdapter({
   resourceOptions: z.strictObject({ suffix: z.string().default('!') }),
@@ -73,7 +73,7 @@ export const adapter = defineAdapter({
 })
 `,
     [`test/${name}.adapter.test.js`]: `// Holds the adapter to the contract of a resource: node --test test/${name}.adapter.test.js
-import { loadAdapter, resourceConforms } from 'menagerie/testing'
+${importOf('{ loadAdapter, resourceConforms }', 'menagerie/testing')}
 
 resourceConforms({
   name: '${name}',
@@ -111,6 +111,10 @@ export function projectFiles(name: string, versions: Versions): Files {
     '.gitignore': 'node_modules/\n.menagerie/\n',
     ...cageFiles('hello'),
   }
+}
+
+function importOf(names: string, from: string): string {
+  return `import ${names} from '${from}'`
 }
 
 /** As a formatter has it: `.shop`, `['my-shop']`. */

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import type { Inspection, StreamFacts } from '../../src/bus/inspect/contract.ts'
 import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { nodeFinding } from '../../src/cli/doctor/machine.ts'
-import { driftFindings, serverFindings } from '../../src/cli/doctor/server.ts'
+import { serverFindings } from '../../src/cli/doctor/server.ts'
+import { driftFindings } from '../../src/cli/doctor/streams.ts'
 import { workFindings } from '../../src/cli/doctor/work.ts'
 
 function stream(name: string, more: Partial<StreamFacts> = {}): StreamFacts {

@@ -28,9 +28,7 @@ before(async () => {
   menagerie = cli(dir)
   for (const words of [
     ['cage', 'shop-2'],
-    ['module', 'shop-2.payment'],
     ['module', 'hello.other'],
-    ['adapter', 'feed'],
     ['adapter', 'my-feed'],
   ])
     assert.equal((await menagerie('new', ...words)).status, 0, words.join(' '))
@@ -52,7 +50,7 @@ test('new: the tests that are written pass on a real bus', async () => {
   const env = { ...inherited, NATS_SERVER: await natsServer() }
   const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap'], { cwd: dir, env })
   assert.match(stdout, /^# fail 0$/m)
-  for (const name of ['shop-2.greeter', 'shop-2.payment', 'hello.greeter', 'hello.other'])
+  for (const name of ['shop-2.greeter', 'hello.greeter', 'hello.other'])
     assert.match(stdout, new RegExp(`^ok \\d+ - ${name}: hello greets`, 'm'))
   assert.match(stdout, /^ok \d+ - my-feed: /m)
 })
