@@ -81,7 +81,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
   const { settings, cages } = configured
   const name = options.name ?? settings.name ?? hostname()
   const logLevel: LogLevel = options.logLevel ?? settings.logLevel
-  const log = await openLog(logLevel, { node: name })
+  const log = await openLog(logLevel, { node: name }, options.json)
   const cagesDir = resolve(options.cagesDir)
   const dataDir = resolve(settings.dataDir)
   const startedAt = performance.now()

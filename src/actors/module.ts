@@ -18,6 +18,7 @@ import { CallContext, type ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
 import { type Begun, Once } from './once.ts'
+import { parametersOf } from './signature.ts'
 import { MethodStats } from './stats.ts'
 import type { Trail } from './trail.ts'
 import { COMPENSATIONS, type Version } from './version.ts'
@@ -217,8 +218,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
   #take(next: Version): Version | undefined {
     const old = this.#version
     this.#version = next
-    for (const [method, run] of next.methods)
-      Object.assign(this.#statsOf(method), { metadata: { version: String(next.number) }, secrets: secretPlaces(run) })
+    for (const [method, run] of next.methods) {
+      const metadata = { version: String(next.number), args: parametersOf(run) }
+      Object.assign(this.#statsOf(method), { metadata, secrets: secretPlaces(run) })
+    }
     this.reconfigure()
     return old
   }

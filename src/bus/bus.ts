@@ -4,6 +4,7 @@
  */
 import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
+import type { Discovered, Inspection } from './inspect/contract.ts'
 import type { Journals } from './journal/contract.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 import type { Survey } from './survey/contract.ts'
@@ -268,6 +269,10 @@ export interface Bus {
   readonly notifications: Notifications
   /** What all cages do. */
   readonly survey: Survey
+  /** Every copy of every cage, or of one, with its methods, as discovery tells; `withinMs`: at most so long, default 1,000. */
+  discover(options?: { cage?: string | undefined; withinMs?: number | undefined; quietMs?: number | undefined }): Promise<Discovered[]>
+  /** What the server is like, and what it stores for us. */
+  inspect(): Promise<Inspection>
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**

@@ -6,6 +6,8 @@ import { Caller } from './caller.ts'
 import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
+import { discover } from './inspect/discover.ts'
+import { inspect } from './inspect/inspect.ts'
 import { JetStream } from './jetstream.ts'
 import { BusJournals } from './journal/journals.ts'
 import { answerWhetherAlive, isAlive } from './liveness.ts'
@@ -65,6 +67,8 @@ export async function openBus(
     journals,
     notifications,
     survey: new BusSurvey(nc, log),
+    discover: (discoverOptions) => discover(nc, discoverOptions),
+    inspect: () => inspect(connection, js, usesTls(options)),
     isAlive: alive,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
@@ -133,6 +137,10 @@ export async function openKeeper(
       await close(connection)
     },
   }
+}
+
+function usesTls({ tls, servers }: BusOptions): boolean {
+  return tls !== undefined || servers.some((server) => server.startsWith('tls://'))
 }
 
 async function close({ connected, nc }: Connection): Promise<void> {
