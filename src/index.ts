@@ -54,7 +54,7 @@ export type {
 export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
 export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
-export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { HttpEvent, HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { JmsMessage, JmsResource, JmsSend, SendOptions as JmsSendOptions } from './adapters/jms/api.ts'
 export type {
   AggregateOptions,
