@@ -39,12 +39,13 @@ async function main(words: string[]): Promise<number> {
 }
 
 async function load(): Promise<Command[]> {
-  const [call, queue, status, dead, notify, saga, schedule, tx, types] = await Promise.all([
+  const [call, queue, status, dead, notify, password, saga, schedule, tx, types] = await Promise.all([
     import('./cli/call.ts'),
     import('./cli/queue.ts'),
     import('./cli/status.ts'),
     import('./cli/dead.ts'),
     import('./cli/notify.ts'),
+    import('./cli/password.ts'),
     import('./cli/saga.ts'),
     import('./cli/schedule.ts'),
     import('./cli/tx.ts'),
@@ -56,6 +57,7 @@ async function load(): Promise<Command[]> {
     ...status.STATUS_COMMANDS,
     ...dead.DEAD_COMMANDS,
     ...notify.NOTIFY_COMMANDS,
+    ...password.PASSWORD_COMMANDS,
     ...saga.SAGA_COMMANDS,
     ...schedule.SCHEDULE_COMMANDS,
     ...tx.TX_COMMANDS,
