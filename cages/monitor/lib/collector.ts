@@ -301,7 +301,7 @@ export class Collector {
 }
 
 /** Usually at the same place as before. */
-function at_<T>(list: readonly T[] | undefined, i: number, is: (one: T) => boolean): T | undefined {
+function samePlace<T>(list: readonly T[] | undefined, i: number, is: (one: T) => boolean): T | undefined {
   const there = list?.[i]
   return there !== undefined && is(there) ? there : list?.find(is)
 }
