@@ -40,7 +40,7 @@ async function main(words: string[]): Promise<number> {
 }
 
 async function load(): Promise<Command[]> {
-  const [call, completion, dead, doctor, level, ls, made, notify, queue, repl, saga, schedule, status, tail, top, tx, types] =
+  const [call, completion, dead, doctor, level, ls, made, notify, password, queue, repl, saga, schedule, status, tail, top, tx, types] =
     await Promise.all([
       import('./cli/call.ts'),
       import('./cli/completion.ts'),
@@ -50,6 +50,7 @@ async function load(): Promise<Command[]> {
       import('./cli/ls.ts'),
       import('./cli/new.ts'),
       import('./cli/notify.ts'),
+      import('./cli/password.ts'),
       import('./cli/queue.ts'),
       import('./cli/repl.ts'),
       import('./cli/saga.ts'),
@@ -78,6 +79,7 @@ async function load(): Promise<Command[]> {
     ...status.STATUS_COMMANDS,
     ...dead.DEAD_COMMANDS,
     ...notify.NOTIFY_COMMANDS,
+    ...password.PASSWORD_COMMANDS,
     ...saga.SAGA_COMMANDS,
     ...schedule.SCHEDULE_COMMANDS,
     ...tx.TX_COMMANDS,

@@ -4,6 +4,7 @@
  * J2. A module that stalls its worker, or fills its heap, for the second time is quarantined: it can harm nobody but itself.
  * J3. A cage that cannot be kept up ends the node, for whoever supervises processes to see.
  */
+import { join } from 'node:path'
 import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
 import type { LogLevel } from '../levels.ts'
@@ -11,6 +12,7 @@ import type { Log } from '../log.ts'
 import type { CageSettings, TracingSettings } from '../settings.ts'
 import { type Told, teller } from './notify.ts'
 import type { WorkerReport } from './report.ts'
+import { packageOf } from './sources.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
 import { CageThread, type SpareWorker, ThreadDeath, type WorkerFacts } from './thread.ts'
 
@@ -83,7 +85,9 @@ export class Root {
   }
 
   async #startThread(cage: string, entry: CageEntry, only: string | undefined): Promise<void> {
-    const { node, version, cagesDir, dataDir, logLevel, bus, tracing, onReady } = this.#options
+    const { node, version, dataDir, logLevel, bus, tracing, onReady } = this.#options
+    const own = packageOf(this.#options.cagesDir, cage)
+    const cagesDir = own === undefined ? this.#options.cagesDir : join(own, 'cages')
     const thread = new CageThread({
       id: only === undefined ? `cage ${cage}` : `module ${cage}.${only}`,
       data: () => ({
