@@ -8,7 +8,7 @@ await step(() => {
   ensureDependencies()
   ensureBuild()
   run(process.execPath, [bin('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--error-on-warnings', '.'])
-  for (const project of ['.', 'cages'])
+  for (const project of ['.', 'cages', 'cages/monitor/page'])
     run(process.execPath, [bin('typescript', 'bin', 'tsc'), '-p', join(project, 'tsconfig.json'), '--noEmit'])
   run(process.execPath, [join('dist', 'cli.js'), 'types', '--check'])
 })

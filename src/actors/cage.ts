@@ -10,15 +10,17 @@ import type { Drivers, InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Pool, PoolSource } from '../adapters/pool/contract.ts'
 import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
-import type { Surveyed } from '../bus/survey/contract.ts'
+import type { LogChange, Surveyed } from '../bus/survey/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
 import { CageError, toCageError } from '../errors.ts'
+import { isLogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Flows } from './flows.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
+import { LogLevels } from './loglevels.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
 import { type Told, teller } from './notify.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
@@ -85,6 +87,7 @@ export class Cage {
   readonly #copy: CopyState
   readonly #reporter: Reporter
   readonly #trail: Trail
+  readonly #levels: LogLevels
   readonly #tell: (told: Told) => void
   #settings: CageSettings
   #placement: Placement
@@ -103,7 +106,12 @@ export class Cage {
     this.#placement = placement
     this.#trail = new Trail(host.node, host.cage, host.tracer)
     this.#tell = teller(host.bus.notifications, host.cage, host.node)
-    this.#resources = new Resources({ ...host, onCircuit: (resource, open, why) => this.#onCircuit(resource, open, why) })
+    this.#levels = new LogLevels(host.log)
+    this.#resources = new Resources({
+      ...host,
+      log: this.#levels.root,
+      onCircuit: (resource, open, why) => this.#onCircuit(resource, open, why),
+    })
     this.#coordinator = new Coordinator({
       ...{ bus: host.bus, cage: host.cage, log: host.log },
       resources: this.#resources,
@@ -190,6 +198,7 @@ export class Cage {
     await this.#resources.stop()
     this.#copy.close()
     await this.#survey?.drain()
+    this.#levels.close()
     await this.#host.bus.close()
   }
 
@@ -203,6 +212,14 @@ export class Cage {
     const message = `resource ${resource} of cage ${this.#host.cage} is ${open ? 'taken for broken' : 'reachable again'}`
     const details = { resource, code: why?.code, reason: why?.message }
     this.#tell({ level: open ? 'error' : 'info', kind: open ? 'circuit.open' : 'circuit.closed', message, details, about: resource })
+  }
+
+  /** See `Surveyed.setLogLevel`. */
+  setLogLevel({ module, level, forMs }: LogChange): boolean {
+    if (level !== undefined && !isLogLevel(level)) return false
+    if (module !== undefined && !this.#modules.has(module)) return false
+    this.#levels.set({ module, level, forMs: Number(forMs) })
+    return true
   }
 
   /** A module's own worker has ended: its queued calls are told. */
@@ -245,7 +262,7 @@ export class Cage {
       status: () => this.#copy.read(),
       find: (text) => this.#trail.steps.find(text),
       onStep: (listener) => this.#trail.steps.onStep(listener),
-      setLogLevel: () => false,
+      setLogLevel: (change) => this.setLogLevel(change),
     }
   }
 
@@ -344,14 +361,14 @@ export class Cage {
   }
 
   #contextSource(module: string): ContextSource {
-    const { bus, node, cage, log } = this.#host
+    const { bus, node, cage } = this.#host
     const settings = (): CageSettings => this.#settings
     return {
       bus,
       node,
       cage,
       module,
-      log: log.child({ module }),
+      log: this.#levels.child({ module }, module),
       resources: this.#resources,
       coordinator: this.#coordinator,
       flows: this.#flows.of(module),
@@ -386,12 +403,12 @@ export class Cage {
   }
 
   #interfaceHost(name: string): InterfaceHost {
-    const { bus, log, dataDir, cage } = this.#host
+    const { bus, dataDir, cage } = this.#host
     return interfaceHost({
       bus,
       cage,
       name,
-      log: log.child({ interface: name }),
+      log: this.#levels.child({ interface: name }),
       dataDir: join(dataDir, 'interfaces', cage, name),
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),

@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto'
 import type { Scope } from '../adapters/adapter.ts'
 import type { Bus, Call, Outcome, RequestInfo } from '../bus/bus.ts'
 import { CageError } from '../errors.ts'
-import { isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
+import { DEADLINE, isFiner, isLogLevel, LOG_LEVELS } from '../levels.ts'
 import type { Log } from '../log.ts'
 import { OpenScope, shortened } from '../scope.ts'
 import { type Admin, adminOf } from './admin.ts'
@@ -240,7 +240,8 @@ export class CallContext implements Context {
     const { log } = this.#source
     const { id, log: level } = this.#request
     const fields = { method: this.#method, request: id }
-    return level !== undefined && isFiner(level, log.level) ? log.child(fields, { level }) : log.child(fields)
+    const own = level !== undefined && isFiner(level, log.level) ? log.child(fields, { level }) : log.child(fields)
+    return Object.assign(own, { [DEADLINE]: this.deadline })
   }
 
   /** The call works for a saga. */

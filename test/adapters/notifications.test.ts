@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { before, type TestContext, test } from 'node:test'
 import { interfaceHost } from '../../src/actors/interface.ts'
+import { Trail } from '../../src/actors/trail.ts'
 import type { KeptNotification, Listener } from '../../src/adapters/adapter.ts'
 import { type NotificationsOptions, notificationsOptions } from '../../src/adapters/notifications/options.ts'
 import { advance, concerns, firstRecord, nextDue, type RuleRecord } from '../../src/adapters/notifications/rules.ts'
@@ -124,7 +125,17 @@ async function desk(t: TestContext): Promise<Desk> {
     async copy(options = {}) {
       const own = await testBus(t, server.url)
       const { log, said } = recordingLog()
-      const source = { bus: own, cage: name, name: 'tested', log, dataDir: tmpdir(), timeoutMs: () => 1_000, newRequestId: () => 'new' }
+      const trail = new Trail('test', name)
+      const source = {
+        bus: own,
+        cage: name,
+        name: 'tested',
+        log,
+        dataDir: tmpdir(),
+        timeoutMs: () => 1_000,
+        newRequestId: () => 'new',
+        trail,
+      }
       const listener = await listen(parsed({ cages: [name], ...options }), interfaceHost(source))
       atEnd(t, () => listener.stop())
       return { listener, said, bus: own }
@@ -234,6 +245,7 @@ test('notifications: without JetStream a start fails, and says so', async (t) =>
     dataDir: tmpdir(),
     timeoutMs: () => 1_000,
     newRequestId: () => 'n',
+    trail: new Trail('test', 'watch'),
   }
   await assert.rejects(listen(parsed(), interfaceHost(source)), { code: 'UNAVAILABLE' })
 })

@@ -125,14 +125,30 @@ export function setLogLevel(app, cage, modules) {
   return order(app, {
     title: `Log level of ${cage}`,
     fields: [
-      { name: 'module', label: 'Module', kind: 'select', optional: true, options: [['', 'all of the cage'], ...modules.map((name) => /** @type {[string, string]} */ ([name, name]))] },
-      { name: 'level', label: 'Level', kind: 'select', value: 'debug', options: ['trace', 'debug', 'info', 'warn', 'error'].map((level) => [level, level]) },
+      {
+        name: 'module',
+        label: 'Module',
+        kind: 'select',
+        optional: true,
+        options: [['', 'all of the cage'], ...modules.map((name) => /** @type {[string, string]} */ ([name, name]))],
+      },
+      {
+        name: 'level',
+        label: 'Level',
+        kind: 'select',
+        value: 'debug',
+        options: ['trace', 'debug', 'info', 'warn', 'error'].map((level) => [level, level]),
+      },
       {
         name: 'minutes',
         label: 'For',
         kind: 'select',
         value: '10',
-        options: [['1', '1 minute'], ['10', '10 minutes'], ['60', '1 hour']],
+        options: [
+          ['1', '1 minute'],
+          ['10', '10 minutes'],
+          ['60', '1 hour'],
+        ],
         hint: 'After that it is as configured again',
       },
     ],

@@ -4,7 +4,7 @@
  * Views are functions of `App`; the first time that one asks `load` for something it is fetched, and again while it is shown.
  */
 import { logIn, logOut } from './actions.js'
-import { get, session as askSession } from './api.js'
+import { session as askSession, get } from './api.js'
 import { patch } from './dom.js'
 import { moment } from './format.js'
 import { frame } from './frame.js'
@@ -192,7 +192,8 @@ addEventListener('keydown', (event) => {
 
 follow(
   (next) => {
-    if (overview !== undefined && JSON.stringify(next.counts) !== JSON.stringify(overview.counts)) for (const entry of entries.values()) entry.at = Math.min(entry.at, 1)
+    if (overview !== undefined && JSON.stringify(next.counts) !== JSON.stringify(overview.counts))
+      for (const entry of entries.values()) entry.at = Math.min(entry.at, 1)
     overview = next
     aheadMs = Date.now() - next.at
     announce(next)

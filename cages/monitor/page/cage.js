@@ -23,11 +23,30 @@ export function cagePage(app, name) {
   return [
     heading(name, {
       up: ['Home', '#/'],
-      note: `${plural(copies.length, 'copy', 'copies')}, ${plural(modules.length, 'module')}, ${plural(modules.reduce((n, { methods }) => n + methods.length, 0), 'method')}`,
-      actions: app.may && button('Log level …', () => void setLogLevel(app, name, modules.map(({ module }) => module))),
+      note: `${plural(copies.length, 'copy', 'copies')}, ${plural(modules.length, 'module')}, ${plural(
+        modules.reduce((n, { methods }) => n + methods.length, 0),
+        'method',
+      )}`,
+      actions:
+        app.may &&
+        button(
+          'Log level …',
+          () =>
+            void setLogLevel(
+              app,
+              name,
+              modules.map(({ module }) => module),
+            ),
+        ),
     }),
     broken.map((module) =>
-      h('div.trouble', { key: `broken ${module.module}` }, h('h2', null, badge('error', 'broken'), ` ${module.module}`), h('p', null, 'Its newest file is not in service; the version before goes on serving.'), h('pre', null, module.broken ?? '')),
+      h(
+        'div.trouble',
+        { key: `broken ${module.module}` },
+        h('h2', null, badge('error', 'broken'), ` ${module.module}`),
+        h('p', null, 'Its newest file is not in service; the version before goes on serving.'),
+        h('pre', null, module.broken ?? ''),
+      ),
     ),
     section('Copies', copyTable(app, copies)),
     section('Methods', modules.length === 0 ? empty('This cage has no module') : modules.map((module) => moduleOf(name, module))),
@@ -44,11 +63,31 @@ function copyTable(app, copies) {
       { head: 'State', cell: stateOf },
       { head: 'Up', number: true, cell: ({ startedAt }) => since(startedAt, app.now()) },
       { head: 'CPU', number: true, title: 'Share of a core', cell: ({ cpu }) => [percent(cpu), bar(cpu, `CPU ${percent(cpu)}`)] },
-      { head: 'Loop busy', number: true, title: 'Share of the time that the event loop works', cell: ({ utilization }) => [percent(utilization), bar(utilization, `event loop ${percent(utilization)}`)] },
-      { head: 'Heap', number: true, cell: ({ heapUsed, heapLimit }) => [bytes(heapUsed), bar(heapUsed / heapLimit, `heap: ${bytes(heapUsed)} of ${bytes(heapLimit)}`)] },
+      {
+        head: 'Loop busy',
+        number: true,
+        title: 'Share of the time that the event loop works',
+        cell: ({ utilization }) => [percent(utilization), bar(utilization, `event loop ${percent(utilization)}`)],
+      },
+      {
+        head: 'Heap',
+        number: true,
+        cell: ({ heapUsed, heapLimit }) => [bytes(heapUsed), bar(heapUsed / heapLimit, `heap: ${bytes(heapUsed)} of ${bytes(heapLimit)}`)],
+      },
       { head: 'RSS', number: true, title: "The process's memory", cell: ({ rss }) => bytes(rss) },
-      { head: 'Loop p99', number: true, title: 'How late the event loop was, over the last minute', cell: ({ loopLagP99 }) => duration(loopLagP99) },
-      { head: 'Bus', number: true, title: 'To the server and back', cell: ({ roundTripMs, server, reconnects }) => h('span', { title: `${server}, ${plural(reconnects, 'reconnect')}` }, duration(roundTripMs)) },
+      {
+        head: 'Loop p99',
+        number: true,
+        title: 'How late the event loop was, over the last minute',
+        cell: ({ loopLagP99 }) => duration(loopLagP99),
+      },
+      {
+        head: 'Bus',
+        number: true,
+        title: 'To the server and back',
+        cell: ({ roundTripMs, server, reconnects }) =>
+          h('span', { title: `${server}, ${plural(reconnects, 'reconnect')}` }, duration(roundTripMs)),
+      },
       { head: 'Runs', cell: ({ runtime, nodeVersion }) => h('span.quiet', null, `${runtime}, Node ${nodeVersion.replace(/^v/, '')}`) },
     ],
     copies,
@@ -69,7 +108,12 @@ function moduleOf(cage, { module, versions, reloads, broken, isolated, running, 
       broken !== undefined && badge('error', 'broken'),
       isolated && badge('quiet', 'own worker'),
       hashes.length > 1 && badge('warn', `${hashes.length} versions`, 'Copies run different code: a deploy is under way, or was forgotten'),
-      h('span.quiet', null, hashes.map(([hash, copies]) => h('span.version', { key: hash, title: hash }, h('code', null, hash.slice(0, 8)), ` × ${copies}`)), plural(reloads, 'reload')),
+      h(
+        'span.quiet',
+        null,
+        hashes.map(([hash, copies]) => h('span.version', { key: hash, title: hash }, h('code', null, hash.slice(0, 8)), ` × ${copies}`)),
+        plural(reloads, 'reload'),
+      ),
       h('span.quiet', null, `${count(running)} running, ${count(waiting)} waiting`),
       refusedRate > 0 && badge('error', `${rate(refusedRate)}/s refused`, 'Answered with OVERLOADED'),
     ),
@@ -87,7 +131,12 @@ function moduleOf(cage, { module, versions, reloads, broken, isolated, running, 
             { head: 'p99', number: true, cell: (method) => duration(method.p99) },
             { head: 'Running', number: true, cell: (method) => count(method.running) },
             { head: 'Calls', number: true, title: 'Since the copies started', cell: (method) => count(method.requests) },
-            { head: 'Last error', wide: true, cell: ({ lastError }) => lastError && h('span.clip', { title: lastError.message }, h('code', null, lastError.code), ` ${lastError.message}`) },
+            {
+              head: 'Last error',
+              wide: true,
+              cell: ({ lastError }) =>
+                lastError && h('span.clip', { title: lastError.message }, h('code', null, lastError.code), ` ${lastError.message}`),
+            },
           ],
           methods,
           ({ method }) => method,
@@ -102,7 +151,11 @@ function methodLink(cage, module, method) {
 
 /** @param {MethodView} method */
 function sparkOf({ method, spark: values, errorSpark }) {
-  return spark(values, errorSpark, `${method}, calls per second over the last minutes: highest ${rate(Math.max(0, ...values))}, now ${rate(values.at(-1) ?? 0)}`)
+  return spark(
+    values,
+    errorSpark,
+    `${method}, calls per second over the last minutes: highest ${rate(Math.max(0, ...values))}, now ${rate(values.at(-1) ?? 0)}`,
+  )
 }
 
 /** @param {CopyView[]} copies */
@@ -117,7 +170,11 @@ function interfaces(copies) {
         { head: 'Interface', cell: (one) => one.interface },
         { head: 'Kind', cell: ({ kind }) => kind },
         { head: 'Node', cell: ({ node }) => node },
-        { head: 'Listens at', wide: true, cell: ({ address, error }) => (error === undefined ? (address ?? '–') : [badge('error', 'does not listen'), ` ${error}`]) },
+        {
+          head: 'Listens at',
+          wide: true,
+          cell: ({ address, error }) => (error === undefined ? (address ?? '–') : [badge('error', 'does not listen'), ` ${error}`]),
+        },
       ],
       all,
       (one) => `${one.node} ${one.interface}`,
@@ -128,7 +185,10 @@ function interfaces(copies) {
 /** @param {App} app @param {string} cage @param {string} name `module.method` */
 export function methodPage(app, cage, name) {
   const [module = '', method = ''] = name.split('.')
-  const view = app.overview.cages.find((one) => one.cage === cage)?.modules.find((one) => one.module === module)?.methods.find((one) => one.method === method)
+  const view = app.overview.cages
+    .find((one) => one.cage === cage)
+    ?.modules.find((one) => one.module === module)
+    ?.methods.find((one) => one.method === method)
   const range = app.route.query.get('range') === '24h' ? '24h' : '15m'
   const link = (/** @type {string} */ to) => `${methodLink(cage, module, method)}?range=${to}`
   return [
@@ -137,11 +197,16 @@ export function methodPage(app, cage, name) {
       actions: h(
         'div.choice',
         { role: 'group', 'aria-label': 'Range' },
-        [['15m', '15 min'], ['24h', '24 h']].map(([to = '', text]) => h('a', { key: to, href: link(to), 'aria-current': to === range ? 'true' : undefined }, text)),
+        [
+          ['15m', '15 min'],
+          ['24h', '24 h'],
+        ].map(([to = '', text]) => h('a', { key: to, href: link(to), 'aria-current': to === range ? 'true' : undefined }, text)),
       ),
     }),
     view && now(view),
-    loaded(app, `/api/history?name=${encodeURIComponent(`${cage}.${module}.${method}`)}&range=${range}`, (/** @type {History} */ data) => charts(app, data)),
+    loaded(app, `/api/history?name=${encodeURIComponent(`${cage}.${module}.${method}`)}&range=${range}`, (/** @type {History} */ data) =>
+      charts(app, data),
+    ),
     view && wrongs(app, view),
   ]
 }
@@ -159,7 +224,11 @@ function now({ rate: calls, errorRate, p50, p95, p99, max, running, requests }) 
     ['Running', count(running)],
     ['Calls in all', count(requests)],
   ]
-  return h('ul.figures-row', { key: 'now', 'aria-label': 'Last minute' }, all.map(([what, value]) => h('li', { key: what }, h('b', null, value), h('span', null, what))))
+  return h(
+    'ul.figures-row',
+    { key: 'now', 'aria-label': 'Last minute' },
+    all.map(([what, value]) => h('li', { key: what }, h('b', null, value), h('span', null, what))),
+  )
 }
 
 /** @param {App} app @param {History} history */
@@ -175,14 +244,21 @@ function charts(app, { points, stepMs }) {
     history({
       title: 'Calls per second',
       times,
-      series: [{ name: 'calls', shade: 'strong', values: values('rate') }, { name: 'errors', shade: 'bad', values: values('errorRate') }],
+      series: [
+        { name: 'calls', shade: 'strong', values: values('rate') },
+        { name: 'errors', shade: 'bad', values: values('errorRate') },
+      ],
       format: rate,
       narrow: app.narrow,
     }),
     history({
       title: 'Time',
       times,
-      series: [{ name: 'p50', shade: 'strong', values: values('p50') }, { name: 'p95', shade: 'middle', values: values('p95') }, { name: 'p99', shade: 'light', values: values('p99') }],
+      series: [
+        { name: 'p50', shade: 'strong', values: values('p50') },
+        { name: 'p95', shade: 'middle', values: values('p95') },
+        { name: 'p99', shade: 'light', values: values('p99') },
+      ],
       format: duration,
       narrow: app.narrow,
     }),

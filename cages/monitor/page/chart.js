@@ -22,7 +22,8 @@ export function spark(values, errors, label) {
   const y = (/** @type {number} */ value) => height - 1.5 - (top > 0 ? (value / top) * (height - 4) : 0)
   const line = values.map((value, i) => `${i === 0 ? 'M' : 'L'}${fixed(x(i))} ${fixed(y(value))}`).join('')
   const bad = errors.some((value) => value > 0)
-  const wrong = bad && errors.map((value, i) => (value > 0 ? `M${fixed(x(i))} ${height}V${fixed(Math.min(y(value), height - 4))}` : '')).join('')
+  const wrong =
+    bad && errors.map((value, i) => (value > 0 ? `M${fixed(x(i))} ${height}V${fixed(Math.min(y(value), height - 4))}` : '')).join('')
   return h(
     'svg.spark',
     { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
@@ -53,7 +54,13 @@ export function history({ title, times, series, format, narrow }) {
       null,
       h('span.chart-title', null, title),
       series.map(({ name, shade, values }) =>
-        h('span.legend', { key: name }, h(`i.swatch.${shade}`, { 'aria-hidden': 'true' }), `${name} `, h('b', null, said(values.at(-1), format))),
+        h(
+          'span.legend',
+          { key: name },
+          h(`i.swatch.${shade}`, { 'aria-hidden': 'true' }),
+          `${name} `,
+          h('b', null, said(values.at(-1), format)),
+        ),
       ),
     ),
     h(
@@ -68,7 +75,11 @@ export function history({ title, times, series, format, narrow }) {
         ),
       ),
       hours(first, last, narrow ? 3 : 5).map((at) =>
-        h('g.tick', { key: `x${at}` }, h('text', { x: fixed(x(at)), y: box.height - 5, 'text-anchor': anchor(x(at), box.width) }, minute(at))),
+        h(
+          'g.tick',
+          { key: `x${at}` },
+          h('text', { x: fixed(x(at)), y: box.height - 5, 'text-anchor': anchor(x(at), box.width) }, minute(at)),
+        ),
       ),
       series.map(({ name, shade, values }) => h(`path.series.${shade}`, { key: name, d: pathOf(values, times, x, y) })),
     ),
@@ -86,7 +97,16 @@ function figures(title, times, series, format) {
     h(
       'table',
       null,
-      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Time'), series.map(({ name }) => h('th.number', { scope: 'col', key: name }, name)))),
+      h(
+        'thead',
+        null,
+        h(
+          'tr',
+          null,
+          h('th', { scope: 'col' }, 'Time'),
+          series.map(({ name }) => h('th.number', { scope: 'col', key: name }, name)),
+        ),
+      ),
       h(
         'tbody',
         null,

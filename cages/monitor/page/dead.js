@@ -21,7 +21,10 @@ export function deadPage(app) {
     loaded(app, `/api/dead${asked && `?${asked}`}`, (/** @type {DeadView[]} */ letters) =>
       letters.length === 0
         ? empty(before ? 'There are no older ones' : queue ? `No call of ${queue} is dead` : 'No call is dead')
-        : [listed(app, letters), letters.length >= PAGE && h('p', { key: 'older' }, h('a', { href: older(queue, letters.at(-1)?.seq) }, 'Older ones'))],
+        : [
+            listed(app, letters),
+            letters.length >= PAGE && h('p', { key: 'older' }, h('a', { href: older(queue, letters.at(-1)?.seq) }, 'Older ones')),
+          ],
     ),
   ]
 }
@@ -35,7 +38,15 @@ function filter(app, chosen) {
     'div.choice',
     { key: 'filter', role: 'group', 'aria-label': 'Queue' },
     all.map(({ queue, dead }) =>
-      h('a', { key: queue, href: queue === '' ? '#/dead' : `#/dead?queue=${encodeURIComponent(queue)}`, 'aria-current': queue === chosen ? 'true' : undefined }, queue === '' ? 'All queues' : `${queue} (${dead})`),
+      h(
+        'a',
+        {
+          key: queue,
+          href: queue === '' ? '#/dead' : `#/dead?queue=${encodeURIComponent(queue)}`,
+          'aria-current': queue === chosen ? 'true' : undefined,
+        },
+        queue === '' ? 'All queues' : `${queue} (${dead})`,
+      ),
     ),
   )
 }

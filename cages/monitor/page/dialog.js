@@ -39,8 +39,10 @@ export function ask({ title, text, fields, yes, danger = false, send }) {
   const submit = async (event) => {
     event.preventDefault()
     if (sending) return
-    const values = Object.fromEntries(fields.map(({ name }) => [name, valueOf(dialog, name)]))
-    wrong = Object.fromEntries(fields.map((field) => [field.name, mistakeOf(field, values[field.name] ?? '')]).filter(([, mistake]) => mistake))
+    const values = Object.fromEntries(fields.map(({ name }) => [name, textIn(dialog, name)]))
+    wrong = Object.fromEntries(
+      fields.map((field) => [field.name, mistakeOf(field, values[field.name] ?? '')]).filter(([, mistake]) => mistake),
+    )
     failed = ''
     const [first] = Object.keys(wrong)
     sending = first === undefined
@@ -71,7 +73,13 @@ export function ask({ title, text, fields, yes, danger = false, send }) {
 
 /** @param {Field} field @param {string | undefined} mistake */
 function described({ name, label, kind = 'text', value = '', options = [], hint, complete = 'off' }, mistake) {
-  const about = { id: `field-${name}`, name, 'aria-invalid': mistake ? 'true' : undefined, 'aria-describedby': `about-${name}`, autocomplete: complete }
+  const about = {
+    id: `field-${name}`,
+    name,
+    'aria-invalid': mistake ? 'true' : undefined,
+    'aria-describedby': `about-${name}`,
+    autocomplete: complete,
+  }
   return h(
     'div.field',
     { key: name },
@@ -79,7 +87,11 @@ function described({ name, label, kind = 'text', value = '', options = [], hint,
     kind === 'json'
       ? h('textarea', { ...about, rows: '8', spellcheck: 'false', value })
       : kind === 'select'
-        ? h('select', { ...about, value }, options.map(([option, text]) => h('option', { value: option, key: option }, text)))
+        ? h(
+            'select',
+            { ...about, value },
+            options.map(([option, text]) => h('option', { value: option, key: option }, text)),
+          )
         : h('input', { ...about, type: kind, value }),
     h('p', { id: `about-${name}`, class: mistake ? 'wrong' : 'hint' }, mistake ?? hint),
   )
@@ -97,7 +109,7 @@ function inputOf(dialog, name) {
 }
 
 /** @param {HTMLElement} dialog @param {string} name */
-function valueOf(dialog, name) {
+function textIn(dialog, name) {
   return inputOf(dialog, name)?.value ?? ''
 }
 

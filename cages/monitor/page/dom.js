@@ -10,7 +10,7 @@
 /** @typedef {{ tag: string, key: string | undefined, props: Record<string, unknown>, children: Element_[], node?: Element }} Described */
 /** @typedef {{ text: string, node?: Text }} Words */
 /** @typedef {Described | Words} Element_ */
-/** @typedef {Element_ | string | number | false | null | undefined | Child[]} Child */
+/** @typedef {Element_ | string | number | boolean | null | undefined | Child[]} Child */
 
 const SVG = 'http://www.w3.org/2000/svg'
 const INITIAL = new Set(['value', 'checked', 'open'])
@@ -54,7 +54,7 @@ export function patch(root, ...children) {
  */
 function flat(children, into) {
   for (const child of children) {
-    if (child === null || child === undefined || child === false) continue
+    if (child === null || child === undefined || typeof child === 'boolean') continue
     if (Array.isArray(child)) flat(child, into)
     else if (typeof child === 'object') into.push(child)
     else into.push({ text: String(child) })
@@ -113,8 +113,8 @@ function named(children) {
 /** @param {Element_} was @param {Element_} is @param {string | undefined} space */
 function patchNode(was, is, space) {
   if ('text' in is) {
-    const node = /** @type {Words} */ (was).node
-    is.node = node
+    const { node } = /** @type {Words} */ (was)
+    if (node) is.node = node
     if (node && node.data !== is.text) node.data = is.text
     return
   }

@@ -133,7 +133,9 @@ function ordered(ids, column, flows) {
     for (const members of columns) {
       const weight = new Map(
         members.map((id) => {
-          const near = flows.filter(({ from, to }) => (forward ? to === id : from === id)).map(({ from, to }) => place.get(forward ? from : to) ?? 0.5)
+          const near = flows
+            .filter(({ from, to }) => (forward ? to === id : from === id))
+            .map(({ from, to }) => place.get(forward ? from : to) ?? 0.5)
           return [id, near.length === 0 ? (place.get(id) ?? 0.5) : near.reduce((sum, at) => sum + at, 0) / near.length]
         }),
       )
@@ -162,7 +164,10 @@ function routed(flows, places) {
   return flows.flatMap((flow) => {
     const [a, b] = [places.get(flow.from), places.get(flow.to)]
     if (!a || !b || a === b) return []
-    const [from, to] = [{ x: a.x + BOX.width, y: a.y + BOX.height / 2 }, { x: b.x - 5, y: b.y + BOX.height / 2 }]
+    const [from, to] = [
+      { x: a.x + BOX.width, y: a.y + BOX.height / 2 },
+      { x: b.x - 5, y: b.y + BOX.height / 2 },
+    ]
     const ahead = to.x > from.x
     const bend = ahead ? Math.max(40, (to.x - from.x) / 2) : 70
     const lift = ahead ? 0 : (a.y <= b.y ? -1 : 1) * BOX.height * 1.6
@@ -192,8 +197,34 @@ export function drawn({ places, edges, width, height }, flows, chosen, choose) {
   const faded = (/** @type {boolean} */ is) => (chosen !== undefined && !is ? 'faded' : '')
   return h(
     'svg.flow',
-    { viewBox: `0 0 ${width} ${height}`, width, height, role: 'group', 'aria-label': `Flow map: ${places.length} places, ${edges.length} ways between them` },
-    h('defs', null, ['arrow', 'arrow-wrong'].map((id) => h('marker', { id, key: id, viewBox: '0 0 8 8', refX: '6', refY: '4', markerWidth: '8', markerHeight: '8', markerUnits: 'userSpaceOnUse', orient: 'auto' }, h('path', { d: 'M0 .8L7 4L0 7.2Z' })))),
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: 'group',
+      'aria-label': `Flow map: ${places.length} places, ${edges.length} ways between them`,
+    },
+    h(
+      'defs',
+      null,
+      ['arrow', 'arrow-wrong'].map((id) =>
+        h(
+          'marker',
+          {
+            id,
+            key: id,
+            viewBox: '0 0 8 8',
+            refX: '6',
+            refY: '4',
+            markerWidth: '8',
+            markerHeight: '8',
+            markerUnits: 'userSpaceOnUse',
+            orient: 'auto',
+          },
+          h('path', { d: 'M0 .8L7 4L0 7.2Z' }),
+        ),
+      ),
+    ),
     edges.map((edge) => {
       const { from, to, d } = edge
       const flow = now.get(`${from} > ${to}`) ?? edge
@@ -203,7 +234,11 @@ export function drawn({ places, edges, width, height }, flows, chosen, choose) {
       return h(
         'g.edge',
         { key: `${from} > ${to}`, class: [wrong && 'wrong', calm && 'calm', faded(touched)].filter(Boolean).join(' ') },
-        h('path', { d, 'stroke-width': calm ? 1 : r(1.2 + Math.min(4, Math.log10(1 + flow.rate) * 1.3)), 'marker-end': wrong ? 'url(#arrow-wrong)' : 'url(#arrow)' }),
+        h('path', {
+          d,
+          'stroke-width': calm ? 1 : r(1.2 + Math.min(4, Math.log10(1 + flow.rate) * 1.3)),
+          'marker-end': wrong ? 'url(#arrow-wrong)' : 'url(#arrow)',
+        }),
         h('title', null, `${from} to ${to}: ${words(flow)}, p95 ${duration(flow.p95)}`),
       )
     }),
@@ -214,7 +249,13 @@ export function drawn({ places, edges, width, height }, flows, chosen, choose) {
       if (!label || flow.rate === 0) return false
       return h(
         'text.edge-label',
-        { key: `label ${from} > ${to}`, x: r(label.x), y: r(label.y + 4), 'text-anchor': 'middle', class: [flow.errorRate > 0 && 'wrong', faded(touched)].filter(Boolean).join(' ') },
+        {
+          key: `label ${from} > ${to}`,
+          x: r(label.x),
+          y: r(label.y + 4),
+          'text-anchor': 'middle',
+          class: [flow.errorRate > 0 && 'wrong', faded(touched)].filter(Boolean).join(' '),
+        },
         flow.errorRate > 0 ? `${rate(flow.rate)}/s · ${share(flow.errorRate, flow.rate)} err` : `${rate(flow.rate)}/s`,
       )
     }),

@@ -18,7 +18,8 @@ let kept
 /** @param {App} app */
 export function flowPage(app) {
   const all = app.overview.flows
-  if (all.length === 0) return [heading('Flow map'), empty('Nothing was called yet', 'Calls between interfaces, queues, modules and resources are drawn here')]
+  if (all.length === 0)
+    return [heading('Flow map'), empty('Nothing was called yet', 'Calls between interfaces, queues, modules and resources are drawn here')]
   const asked = app.route.query.get('by') ?? (all.length > MANY ? 'cages' : 'modules')
   const flows = asked === 'cages' ? byCage(all) : asked === 'modules' ? all : ofCage(all, asked)
   const names = JSON.stringify(flows.map(({ from, to }) => [from, to]).sort())
@@ -29,8 +30,17 @@ export function flowPage(app) {
   }
   const shown = app.chosen === undefined ? flows : flows.filter(({ from, to }) => from === app.chosen || to === app.chosen)
   return [
-    heading('Flow map', { note: 'Calls per second over the last minute, and what share of them fails. Choose a place to see only what touches it.', actions: choices(all, asked) }),
-    flows.length === 0 ? empty(`Nothing calls ${asked}, and it calls nothing`) : h('div.scroll.map', { key: 'map', tabindex: '0', role: 'region', 'aria-label': 'Flow map' }, drawn(kept.map, flows, app.chosen, choose)),
+    heading('Flow map', {
+      note: 'Calls per second over the last minute, and what share of them fails. Choose a place to see only what touches it.',
+      actions: choices(all, asked),
+    }),
+    flows.length === 0
+      ? empty(`Nothing calls ${asked}, and it calls nothing`)
+      : h(
+          'div.scroll.map',
+          { key: 'map', tabindex: '0', role: 'region', 'aria-label': 'Flow map' },
+          drawn(kept.map, flows, app.chosen, choose),
+        ),
     section(
       'Figures',
       table(
@@ -51,7 +61,14 @@ export function flowPage(app) {
 
 /** @param {FlowView[]} flows @param {string} asked */
 function choices(flows, asked) {
-  const cages = [...new Set(flows.flatMap(({ from, to }) => [from, to]).filter((id) => !id.startsWith('queue ')).map(cageOf))].sort()
+  const cages = [
+    ...new Set(
+      flows
+        .flatMap(({ from, to }) => [from, to])
+        .filter((id) => !id.startsWith('queue '))
+        .map(cageOf),
+    ),
+  ].sort()
   const others = !['cages', 'modules'].includes(asked)
   return h(
     'div.choices',
@@ -59,7 +76,10 @@ function choices(flows, asked) {
     h(
       'div.choice',
       { role: 'group', 'aria-label': 'Drawn by' },
-      [['cages', 'Cages'], ['modules', 'Modules']].map(([by, text]) => h('a', { key: String(by), href: `#/flow?by=${by}`, 'aria-current': by === asked ? 'true' : undefined }, text)),
+      [
+        ['cages', 'Cages'],
+        ['modules', 'Modules'],
+      ].map(([by, text]) => h('a', { key: String(by), href: `#/flow?by=${by}`, 'aria-current': by === asked ? 'true' : undefined }, text)),
     ),
     h(
       'select',

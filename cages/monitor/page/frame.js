@@ -27,17 +27,37 @@ export function frame(app, { page, ready, connected, lastAt, told, menu, onMenu,
     h(
       'header.top',
       { key: 'top' },
-      h('button.menu', { type: 'button', 'aria-expanded': menu ? 'true' : 'false', 'aria-controls': 'nav', onclick: () => onMenu(!menu) }, 'Menu'),
+      h(
+        'button.menu',
+        { type: 'button', 'aria-expanded': menu ? 'true' : 'false', 'aria-controls': 'nav', onclick: () => onMenu(!menu) },
+        'Menu',
+      ),
       h('a.brand', { href: '#/' }, logo(), h('span', null, 'Menagerie')),
       h(
         'form.search',
         { role: 'search', onsubmit: search },
         h('label.unseen', { for: 'search' }, 'Search for anything: a request, a call, an order, a name'),
-        h('input', { id: 'search', type: 'search', placeholder: 'Search a request, a call, an order …', autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': '/' }),
+        h('input', {
+          id: 'search',
+          type: 'search',
+          placeholder: 'Search a request, a call, an order …',
+          autocomplete: 'off',
+          spellcheck: 'false',
+          'aria-keyshortcuts': '/',
+        }),
         h('kbd', { 'aria-hidden': 'true' }, '/'),
       ),
-      h('span.state', { class: connected ? 'live' : 'lost', title: connected ? 'Figures come in as they change' : 'No connection to the monitor' }, connected ? 'Live' : ready ? 'Lost' : 'Connecting'),
-      h('button.theme', { type: 'button', onclick: () => turnTheme(app), title: 'Light, dark, or as the system has it' }, h('span.unseen', null, 'Theme: '), themeName()),
+      h(
+        'span.state',
+        { class: connected ? 'live' : 'lost', title: connected ? 'Figures come in as they change' : 'No connection to the monitor' },
+        connected ? 'Live' : ready ? 'Lost' : 'Connecting',
+      ),
+      h(
+        'button.theme',
+        { type: 'button', onclick: () => turnTheme(app), title: 'Light, dark, or as the system has it' },
+        h('span.unseen', null, 'Theme: '),
+        themeName(),
+      ),
       session.user !== undefined
         ? h('span.who', { key: 'who' }, h('b', null, session.user), h('button', { type: 'button', onclick: onLogOut }, 'Log out'))
         : session.canLogIn && h('button.primary', { key: 'login', type: 'button', onclick: onLogIn }, 'Log in'),
@@ -49,9 +69,20 @@ export function frame(app, { page, ready, connected, lastAt, told, menu, onMenu,
       h(
         'div',
         { role: 'alert', key: 'alert' },
-        !connected && ready && h('p.banner', null, h('b', null, 'The monitor does not answer. '), `What you see is of ${lastAt}; it goes on by itself once it is back.`),
+        !connected &&
+          ready &&
+          h(
+            'p.banner',
+            null,
+            h('b', null, 'The monitor does not answer. '),
+            `What you see is of ${lastAt}; it goes on by itself once it is back.`,
+          ),
       ),
-      h('div.page', { key: app.route.path.join('/') }, ready ? page.show() : h('p.loading', null, connected ? 'Loading …' : 'Waiting for the monitor …')),
+      h(
+        'div.page',
+        { key: app.route.path.join('/') },
+        ready ? page.show() : h('p.loading', null, connected ? 'Loading …' : 'Waiting for the monitor …'),
+      ),
     ),
     told !== '' && h('p.told', { key: 'told', 'aria-hidden': 'true' }, told),
   ]
@@ -64,7 +95,12 @@ function links(app, { nav }) {
     h(
       'li',
       { key: href },
-      h('a', { href, 'aria-current': nav === href ? 'page' : undefined }, text, amount > 0 && badge(wrong ? 'error' : 'quiet', count(amount))),
+      h(
+        'a',
+        { href, 'aria-current': nav === href ? 'page' : undefined },
+        text,
+        amount > 0 && badge(wrong ? 'error' : 'quiet', count(amount)),
+      ),
     )
   const broken = new Set(problems.map(({ link }) => link))
   return [
@@ -89,7 +125,16 @@ function links(app, { nav }) {
       cages.map(({ cage }) => {
         const href = `#/cage/${encodeURIComponent(cage)}`
         const wrong = [...broken].some((link) => link === href || link.startsWith(`${href}/`))
-        return h('li', { key: cage }, h('a', { href, 'aria-current': nav === `#/cage/${cage}` ? 'page' : undefined }, cage, wrong && badge('error', '!', 'has a problem')))
+        return h(
+          'li',
+          { key: cage },
+          h(
+            'a',
+            { href, 'aria-current': nav === `#/cage/${cage}` ? 'page' : undefined },
+            cage,
+            wrong && badge('error', '!', 'has a problem'),
+          ),
+        )
       }),
     ),
   ]

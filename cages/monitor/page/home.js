@@ -18,8 +18,17 @@ export function homePage(app) {
   return [
     heading('What is wrong'),
     problems.length === 0
-      ? h('div.well', { key: 'well' }, h('b', null, 'Nothing is wrong'), h('span', null, 'No module is broken, no call is dead, nothing waits for a decision.'))
-      : h('ul.problems', { key: 'problems' }, problems.map((problem) => problemOf(app, problem))),
+      ? h(
+          'div.well',
+          { key: 'well' },
+          h('b', null, 'Nothing is wrong'),
+          h('span', null, 'No module is broken, no call is dead, nothing waits for a decision.'),
+        )
+      : h(
+          'ul.problems',
+          { key: 'problems' },
+          problems.map((problem) => problemOf(app, problem)),
+        ),
     figures(app),
     section('Cages', cages.length === 0 ? empty('No cage is on the bus', 'Start one: menagerie --cage NAME') : cageTable(app, cages)),
     section(
@@ -62,7 +71,9 @@ function figures(app) {
   return h(
     'ul.figures-row',
     { key: 'counts', 'aria-label': 'Counts' },
-    all.map(([name, value, href, tone]) => h('li', { key: name, class: tone || undefined }, h('a', { href }, h('b', null, value), h('span', null, name)))),
+    all.map(([name, value, href, tone]) =>
+      h('li', { key: name, class: tone || undefined }, h('a', { href }, h('b', null, value), h('span', null, name))),
+    ),
   )
 }
 
@@ -74,11 +85,27 @@ function cageTable(app, cages) {
   const columns = [
     { head: 'Cage', cell: ({ cage, copy }) => (copy ? copyName(copy) : cageName(cage)) },
     { head: 'State', cell: ({ cage, copy }) => (copy ? stateOf(copy) : statesOf(cage)) },
-    { head: 'Calls/s', number: true, cell: ({ cage, copy }) => !copy && rate(sum(cage.modules.flatMap(({ methods }) => methods), (method) => method.rate)) },
+    {
+      head: 'Calls/s',
+      number: true,
+      cell: ({ cage, copy }) =>
+        !copy &&
+        rate(
+          sum(
+            cage.modules.flatMap(({ methods }) => methods),
+            (method) => method.rate,
+          ),
+        ),
+    },
     { head: 'Last minutes', cell: ({ cage, copy }) => !copy && sparkOf(cage) },
     { head: 'Errors', number: true, cell: ({ cage, copy }) => !copy && errorsOf(cage) },
     { head: 'Slowest p95', number: true, cell: ({ cage, copy }) => !copy && slowest(cage) },
-    { head: 'CPU', number: true, title: 'Share of a core', cell: ({ cage, copy }) => percent(copy ? copy.cpu : sum(cage.copies, ({ cpu }) => cpu)) },
+    {
+      head: 'CPU',
+      number: true,
+      title: 'Share of a core',
+      cell: ({ cage, copy }) => percent(copy ? copy.cpu : sum(cage.copies, ({ cpu }) => cpu)),
+    },
     { head: 'Heap', number: true, cell: ({ cage, copy }) => bytes(copy ? copy.heapUsed : sum(cage.copies, ({ heapUsed }) => heapUsed)) },
     { head: 'Loop p99', number: true, title: 'How late the event loop was', cell: ({ copy }) => copy && duration(copy.loopLagP99) },
     { head: 'Up', number: true, cell: ({ copy }) => copy && since(copy.startedAt, app.now()) },
@@ -90,7 +117,15 @@ function cageTable(app, cages) {
       'table.cages',
       null,
       h('caption.unseen', null, 'Cages and their copies'),
-      h('thead', null, h('tr', null, columns.map(({ head, number, title }) => h('th', { scope: 'col', key: head, class: number ? 'number' : undefined, title }, head)))),
+      h(
+        'thead',
+        null,
+        h(
+          'tr',
+          null,
+          columns.map(({ head, number, title }) => h('th', { scope: 'col', key: head, class: number ? 'number' : undefined, title }, head)),
+        ),
+      ),
       cages.map((cage) =>
         h(
           'tbody',
@@ -106,12 +141,19 @@ function cageTable(app, cages) {
 /** @param {CageView} cage */
 function cageName({ cage, modules }) {
   const broken = modules.filter((module) => module.broken !== undefined)
-  return [h('a', { href: `#/cage/${encodeURIComponent(cage)}` }, cage), broken.length > 0 && [' ', badge('error', `${broken.length} broken`)]]
+  return [
+    h('a', { href: `#/cage/${encodeURIComponent(cage)}` }, cage),
+    broken.length > 0 && [' ', badge('error', `${broken.length} broken`)],
+  ]
 }
 
 /** @param {CopyView} copy */
 export function copyName({ node, host, pid, only }) {
-  return [h('span', null, node), h('span.place', null, `${host} ${pid}`), only !== undefined && badge('quiet', `only ${only}`, 'This module has a worker of its own')]
+  return [
+    h('span', null, node),
+    h('span.place', null, `${host} ${pid}`),
+    only !== undefined && badge('quiet', `only ${only}`, 'This module has a worker of its own'),
+  ]
 }
 
 /** @param {CopyView} copy */
@@ -119,7 +161,10 @@ export function stateOf({ state, restarts, lastDeath }) {
   const tone = /** @type {const} */ ({ starting: 'accent', serving: 'good', stopping: 'warn', gone: 'error' })[state]
   return [
     badge(tone, state),
-    restarts > 0 && [' ', badge('warn', restarts === 1 ? '1 restart' : `${restarts} restarts`, lastDeath && `last because: ${lastDeath.reason}`)],
+    restarts > 0 && [
+      ' ',
+      badge('warn', restarts === 1 ? '1 restart' : `${restarts} restarts`, lastDeath && `last because: ${lastDeath.reason}`),
+    ],
   ]
 }
 
@@ -133,7 +178,10 @@ function statesOf({ copies }) {
 /** @param {CageView} cage */
 function errorsOf({ modules }) {
   const methods = modules.flatMap((module) => module.methods)
-  return errorShare(sum(methods, ({ errorRate }) => errorRate), sum(methods, ({ rate }) => rate))
+  return errorShare(
+    sum(methods, ({ errorRate }) => errorRate),
+    sum(methods, ({ rate }) => rate),
+  )
 }
 
 /** A share of errors, red if there are any. @param {number} errors @param {number} calls */
@@ -151,7 +199,11 @@ function slowest({ modules }) {
 function sparkOf({ cage, modules }) {
   const methods = modules.flatMap((module) => module.methods)
   const rates = added(methods.map((method) => method.spark))
-  return spark(rates, added(methods.map(({ errorSpark }) => errorSpark)), `Calls of ${cage} per second over the last minutes: highest ${rate(Math.max(0, ...rates))}, now ${rate(rates.at(-1) ?? 0)}`)
+  return spark(
+    rates,
+    added(methods.map(({ errorSpark }) => errorSpark)),
+    `Calls of ${cage} per second over the last minutes: highest ${rate(Math.max(0, ...rates))}, now ${rate(rates.at(-1) ?? 0)}`,
+  )
 }
 
 /** Sums from the newest back. @param {number[][]} lists */

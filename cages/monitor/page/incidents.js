@@ -16,7 +16,13 @@ export function incidentsPage(app, id) {
     }),
     loaded(app, '/api/incidents', (/** @type {IncidentView[]} */ incidents) => {
       const shown = incidents.filter((incident) => id === undefined || incident.id === id)
-      return shown.length === 0 ? empty(id === undefined ? 'Nothing waits for a decision' : 'This one is settled') : h('div.cards', { key: 'cards' }, shown.map((incident) => card(app, incident)))
+      return shown.length === 0
+        ? empty(id === undefined ? 'Nothing waits for a decision' : 'This one is settled')
+        : h(
+            'div.cards',
+            { key: 'cards' },
+            shown.map((incident) => card(app, incident)),
+          )
     }),
   ]
 }
@@ -34,13 +40,20 @@ function card(app, incident) {
       h(
         'ul.attempts',
         { 'aria-label': 'What was tried' },
-        attempts.map(({ at: then, by, action, reason, error: failed }) => h('li', { key: `${then} ${by}` }, when(then, app.now()), ` ${by}: ${action}, “${reason}”: `, h('span.wrong', null, failed))),
+        attempts.map(({ at: then, by, action, reason, error: failed }) =>
+          h('li', { key: `${then} ${by}` }, when(then, app.now()), ` ${by}: ${action}, “${reason}”: `, h('span.wrong', null, failed)),
+        ),
       ),
     h(
       'footer',
       null,
       h('a', { href: `#/${kind}s/${encodeURIComponent(id)}` }, 'Timeline'),
-      app.may && h('div.actions', null, orders.map(([order, label]) => button(label, () => void resolveIncident(app, incident, order), { about: part }))),
+      app.may &&
+        h(
+          'div.actions',
+          null,
+          orders.map(([order, label]) => button(label, () => void resolveIncident(app, incident, order), { about: part })),
+        ),
     ),
   )
 }

@@ -11,7 +11,9 @@ import { badge, empty, heading, loaded, when } from './parts.js'
 export function notificationsPage(app) {
   return [
     heading('Notifications'),
-    loaded(app, '/api/notifications', (/** @type {NotificationView[]} */ all) => (all.length === 0 ? empty('There was none') : notices(app, all))),
+    loaded(app, '/api/notifications', (/** @type {NotificationView[]} */ all) =>
+      all.length === 0 ? empty('There was none') : notices(app, all),
+    ),
   ]
 }
 

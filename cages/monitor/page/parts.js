@@ -69,8 +69,20 @@ export function table(caption, columns, rows, key, tone) {
       'table',
       null,
       h('caption.unseen', null, caption),
-      h('thead', null, h('tr', null, columns.map((column) => h('th', { scope: 'col', key: column.head, class: classOf(column), title: column.title }, column.head)))),
-      h('tbody', null, rows.map((row) => line(columns, row, key(row), tone?.(row)))),
+      h(
+        'thead',
+        null,
+        h(
+          'tr',
+          null,
+          columns.map((column) => h('th', { scope: 'col', key: column.head, class: classOf(column), title: column.title }, column.head)),
+        ),
+      ),
+      h(
+        'tbody',
+        null,
+        rows.map((row) => line(columns, row, key(row), tone?.(row))),
+      ),
     ),
   )
 }

@@ -15,15 +15,31 @@ export function queuesPage(app, name) {
   /** @type {import('./parts.js').Column<QueueView>[]} */
   const columns = [
     { head: 'Queue', cell: ({ queue }) => queue },
-    { head: 'Mode', cell: ({ mode, reason }) => [badge(mode === 'open' ? 'good' : 'warn', mode), reason !== undefined && h('span.place', null, reason)] },
+    {
+      head: 'Mode',
+      cell: ({ mode, reason }) => [badge(mode === 'open' ? 'good' : 'warn', mode), reason !== undefined && h('span.place', null, reason)],
+    },
     { head: 'Waiting', number: true, cell: ({ waiting }) => count(waiting) },
     { head: 'Oldest', number: true, cell: ({ oldestAt }) => since(oldestAt, app.now()) },
     { head: 'Running', number: true, cell: ({ running }) => count(running) },
     { head: 'Delayed', number: true, title: 'For a later time, or for the next attempt', cell: ({ delayed }) => count(delayed) },
-    { head: 'Dead', number: true, cell: ({ queue, dead }) => (dead === 0 ? h('span.quiet', null, '0') : h('a.wrong', { href: `#/dead?queue=${encodeURIComponent(queue)}` }, count(dead))) },
+    {
+      head: 'Dead',
+      number: true,
+      cell: ({ queue, dead }) =>
+        dead === 0 ? h('span.quiet', null, '0') : h('a.wrong', { href: `#/dead?queue=${encodeURIComponent(queue)}` }, count(dead)),
+    },
     { head: 'Size', number: true, cell: ({ bytes: size }) => bytes(size) },
     { head: 'Done/s', number: true, cell: (queue) => rate(queue.rate) },
-    { head: 'Last minutes', cell: ({ queue, spark: values }) => spark(values, [], `${queue}, calls done per second over the last minutes: highest ${rate(Math.max(0, ...values))}, now ${rate(values.at(-1) ?? 0)}`) },
+    {
+      head: 'Last minutes',
+      cell: ({ queue, spark: values }) =>
+        spark(
+          values,
+          [],
+          `${queue}, calls done per second over the last minutes: highest ${rate(Math.max(0, ...values))}, now ${rate(values.at(-1) ?? 0)}`,
+        ),
+    },
     { head: 'Retried/s', number: true, cell: ({ retriedRate }) => rate(retriedRate) },
   ]
   if (app.may)
@@ -38,6 +54,8 @@ export function queuesPage(app, name) {
     })
   return [
     heading('Queues', name === undefined ? {} : { up: ['All queues', '#/queues'] }),
-    queues.length === 0 ? empty('There is no queue', 'A queue is there once a cage that has it runs') : table('Queues', columns, queues, ({ queue }) => queue),
+    queues.length === 0
+      ? empty('There is no queue', 'A queue is there once a cage that has it runs')
+      : table('Queues', columns, queues, ({ queue }) => queue),
   ]
 }

@@ -9,7 +9,9 @@ import { badge, bar, empty, heading, since, table } from './parts.js'
 
 /** @param {App} app */
 export function resourcesPage(app) {
-  const all = app.overview.cages.flatMap(({ cage, copies }) => copies.flatMap(({ node, id, resources }) => resources.map((one) => ({ cage, node, id, ...one }))))
+  const all = app.overview.cages.flatMap(({ cage, copies }) =>
+    copies.flatMap(({ node, id, resources }) => resources.map((one) => ({ cage, node, id, ...one }))),
+  )
   return [
     heading('Resources', { note: 'Pools of connections to databases, brokers and services, copy by copy.' }),
     all.length === 0
@@ -17,12 +19,38 @@ export function resourcesPage(app) {
       : table(
           'Resources',
           [
-            { head: 'Resource', cell: ({ resource, cage }) => [h('a', { href: `#/cage/${encodeURIComponent(cage)}` }, `${cage}.${resource}`)] },
+            {
+              head: 'Resource',
+              cell: ({ resource, cage }) => [h('a', { href: `#/cage/${encodeURIComponent(cage)}` }, `${cage}.${resource}`)],
+            },
             { head: 'Kind', cell: ({ kind }) => kind },
             { head: 'Node', cell: ({ node }) => node },
-            { head: 'State', cell: ({ open, retryAt }) => (open ? [badge('error', 'broken'), ' ', retryAt !== undefined && h('span.quiet', null, 'tried again ', since(retryAt, app.now()))] : badge('good', 'good')) },
-            { head: 'Busy', number: true, title: 'Connections that work, of those there may be', cell: ({ busy, limit, size }) => [h('span', { title: `${size} connections are made` }, `${busy} of ${limit}`), bar(busy / Math.max(1, limit), `${busy} of ${limit} busy`)] },
-            { head: 'Waiting', number: true, title: 'Work that waits for a connection', cell: ({ waiting }) => (waiting > 0 ? h('span.wrong', null, count(waiting)) : '0') },
+            {
+              head: 'State',
+              cell: ({ open, retryAt }) =>
+                open
+                  ? [
+                      badge('error', 'broken'),
+                      ' ',
+                      retryAt !== undefined && h('span.quiet', null, 'tried again ', since(retryAt, app.now())),
+                    ]
+                  : badge('good', 'good'),
+            },
+            {
+              head: 'Busy',
+              number: true,
+              title: 'Connections that work, of those there may be',
+              cell: ({ busy, limit, size }) => [
+                h('span', { title: `${size} connections are made` }, `${busy} of ${limit}`),
+                bar(busy / Math.max(1, limit), `${busy} of ${limit} busy`),
+              ],
+            },
+            {
+              head: 'Waiting',
+              number: true,
+              title: 'Work that waits for a connection',
+              cell: ({ waiting }) => (waiting > 0 ? h('span.wrong', null, count(waiting)) : '0'),
+            },
             { head: 'Calls/s', number: true, cell: (one) => rate(one.rate) },
             { head: 'Errors', number: true, cell: (one) => errorShare(one.errorRate, one.rate) },
             { head: 'p50', number: true, cell: ({ p50 }) => duration(p50) },

@@ -15,16 +15,39 @@ export function schedulesPage(app) {
   const columns = [
     { head: 'Schedule', cell: ({ cage, name }) => [name, h('span.place', null, cage)] },
     { head: 'Times', cell: ({ timing }) => h('code', null, timing) },
-    { head: 'Calls', cell: ({ call, queue }) => [h('code', null, call), queue !== undefined && h('span.place', null, `by queue ${queue}`)] },
-    { head: 'Next', number: true, cell: ({ next, running }) => (running ? badge('accent', 'running') : since(next === undefined ? undefined : Date.parse(next), app.now())) },
+    {
+      head: 'Calls',
+      cell: ({ call, queue }) => [h('code', null, call), queue !== undefined && h('span.place', null, `by queue ${queue}`)],
+    },
+    {
+      head: 'Next',
+      number: true,
+      cell: ({ next, running }) =>
+        running ? badge('accent', 'running') : since(next === undefined ? undefined : Date.parse(next), app.now()),
+    },
     { head: 'Last', number: true, cell: ({ last }) => since(last === undefined ? undefined : Date.parse(last.at), app.now()) },
     { head: 'Took', number: true, cell: ({ last }) => duration(last?.ms) },
-    { head: 'Outcome', wide: true, cell: ({ last }) => last && [badge(toneOf(last.outcome), last.outcome), last.message !== undefined && h('span.clip', { title: last.message }, last.message)] },
+    {
+      head: 'Outcome',
+      wide: true,
+      cell: ({ last }) =>
+        last && [
+          badge(toneOf(last.outcome), last.outcome),
+          last.message !== undefined && h('span.clip', { title: last.message }, last.message),
+        ],
+    },
   ]
-  if (app.may) columns.push({ head: 'Actions', class: 'acts', cell: (schedule) => button('Run now', () => void runSchedule(app, schedule), { about: schedule.name }) })
+  if (app.may)
+    columns.push({
+      head: 'Actions',
+      class: 'acts',
+      cell: (schedule) => button('Run now', () => void runSchedule(app, schedule), { about: schedule.name }),
+    })
   return [
     heading('Schedules'),
-    schedules.length === 0 ? empty('There is no schedule', 'They are in a cage’s configuration') : table('Schedules', columns, schedules, ({ cage, name }) => `${cage} ${name}`),
+    schedules.length === 0
+      ? empty('There is no schedule', 'They are in a cage’s configuration')
+      : table('Schedules', columns, schedules, ({ cage, name }) => `${cage} ${name}`),
   ]
 }
 
