@@ -36,9 +36,6 @@ export async function sum(_ctx: Context, ...prices: number[]): Promise<number> {
   'config/shop.ts': `export default { queues: { orders: {} }, interfaces: { yearly: { kind: 'schedule', cron: '0 0 1 1 *', call: 'till.sum' } } }`,
 }
 
-/** These need copies that answer surveys, tell their steps and take log levels; delete it with the commit that has them do so. */
-const SURVEYED = { skip: 'until copies answer surveys' }
-
 let server: NatsServer
 let folder: Project
 let node: NodeProcess
@@ -74,7 +71,7 @@ function busy(): () => void {
   return () => clearInterval(timer)
 }
 
-test('ls: cages with their nodes, modules and methods with what they take', SURVEYED, async () => {
+test('ls: cages with their nodes, modules and methods with what they take', async () => {
   assert.match(await output('ls'), /^CAGE +NODE +PID +STATE +UP +RUNTIME +MODULES\nshop +fox +\d+ +serving +\d.* +mail, till\n$/)
   assert.equal(await output('ls', 'shop'), `shop  1 copy: fox (${node.pid})\n  mail\n    send(to, options?)\n  till\n    sum(...prices)\n`)
   const [cage] = documents<{ cage: string; copies: { node: string; host: string }[]; modules: { module: string; hashes: string[] }[] }>(
@@ -90,7 +87,7 @@ test('ls: cages with their nodes, modules and methods with what they take', SURV
   )
 })
 
-test('ls: types are those of the sources here, and it is told where those do not run', SURVEYED, async (t) => {
+test('ls: types are those of the sources here, and it is told where those do not run', async (t) => {
   assert.match(
     await output('ls', 'shop.mail', '--types'),
     /^ {2}mail\n {4}send\(to: string, options: \{ fast\?: boolean \} = \{\}\): string\n$/m,
@@ -109,7 +106,7 @@ test('ls: what is not there is told with what was meant', async () => {
     assert.deepEqual(await run(...words), { status: 1, stdout: '', stderr: `menagerie: NOT_FOUND: ${told}\n` })
 })
 
-test('top: one picture has rates, errors and durations of what was called meanwhile', SURVEYED, async (t) => {
+test('top: one picture has rates, errors and durations of what was called meanwhile', async (t) => {
   const stop = busy()
   t.after(stop)
   const [picture] = documents<{ copies: number; rate: number; errorRate: number; queues: object; methods: Record<string, unknown>[] }>(
@@ -126,7 +123,7 @@ test('top: one picture has rates, errors and durations of what was called meanwh
   )
 })
 
-test('top: on a terminal it takes the screen, and gives it back when it is left', SURVEYED, async (t) => {
+test('top: on a terminal it takes the screen, and gives it back when it is left', async (t) => {
   const screen = terminal(t, folder.dir, env, 'top', '--every', '200ms')
   await screen.until('\x1b[?1049h')
   await screen.until(/METHOD[\s\S]*shop\.mail\.send[\s\S]*METHOD/)
@@ -143,7 +140,7 @@ test('top: a terminal that wants no colours gets none', async (t) => {
   assert.ok(!screen.said().includes('\x1b['))
 })
 
-test('tail: calls are shown as they end, filtered', SURVEYED, async (t) => {
+test('tail: calls are shown as they end, filtered', async (t) => {
   const following = running(t, folder.dir, env, 'tail', 'shop.mail', '--errors', '--json')
   const all = running(t, folder.dir, env, 'tail')
   await Promise.all([following.until('waiting for calls'), all.until('waiting for calls')])
@@ -167,7 +164,7 @@ test('tail: calls are shown as they end, filtered', SURVEYED, async (t) => {
   assert.match(all.said(), /^.* ms {2}shop\.till\.sum {2}r7$/m)
 })
 
-test('log: a module logs more for a while, and as configured again', SURVEYED, async () => {
+test('log: a module logs more for a while, and as configured again', async () => {
   assert.equal(await output('log', 'shop.mail', 'debug', '--for', '5m'), 'shop.mail logs debug for 5m, on one copy\n')
   await call('mail.send', 'debugged')
   await node.until('it logs debug', ({ msg, to }) => msg === 'sending' && to === 'debugged')
@@ -185,7 +182,7 @@ interface Found {
   found: string
 }
 
-test('doctor: what is not given is explained, and a problem is its exit status', SURVEYED, async (t) => {
+test('doctor: what is not given is explained, and a problem is its exit status', async (t) => {
   const { status, stdout } = await run('doctor', '--json')
   const found = documents<Found>(stdout)
   assert.equal(status, 0, stdout)
