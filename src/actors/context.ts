@@ -29,7 +29,7 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
-import type { Caller } from './flows.ts'
+import type { CallerFlows } from './flows.ts'
 import { notifyOf } from './notify.ts'
 import { type CallFunction, cageProxy, cagesProxy, moduleProxy, proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
@@ -55,7 +55,7 @@ export interface ContextSource {
   readonly values: Readonly<Record<string, unknown>>
   readonly coordinator: Coordinator
   /** Counts what the module calls. */
-  readonly flows: Caller
+  readonly flows: CallerFlows
 }
 
 /** The call that a context is of, and the version of the module that runs it. */
@@ -325,9 +325,8 @@ export class CallContext implements Context {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true
       const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
-      const { bus, flows } = this.#source
-      const answer = bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
-      return flows.follow(`${cage}.${module}`, answer)
+      const { bus, flows: counter } = this.#source
+      return bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep(), counter })
     }
   }
 }

@@ -6,7 +6,7 @@ import type { InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, CallOptions } from '../bus/bus.ts'
 import type { InterfaceStatus } from '../bus/survey/contract.ts'
 import type { Log } from '../log.ts'
-import type { Caller } from './flows.ts'
+import type { CallerFlows } from './flows.ts'
 import type { Child } from './supervisor.ts'
 
 export class InterfaceActor implements Child {
@@ -88,7 +88,7 @@ export interface InterfaceSource {
   /** The methods of a module that is here. Default: none is. */
   readonly methodsOf?: (module: string) => readonly string[] | undefined
   /** Counts what it calls. Default: nobody does. */
-  readonly flows?: Caller
+  readonly flows?: CallerFlows | undefined
 }
 
 /** The host of an interface: its calls go over the bus. */
@@ -130,8 +130,8 @@ export function interfaceHost({
       const request = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
       const options: CallOptions = { deadline: Date.now() + limitMs, request }
       if (owner) options.owner = owner
-      const answer = bus.call(callee, module, method, args, options)
-      return flows ? flows.follow(`${callee}.${module}`, answer) : answer
+      if (flows) options.counter = flows
+      return bus.call(callee, module, method, args, options)
     },
     enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), protocol = 'unknown', parameters }) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
