@@ -6,6 +6,15 @@ declare module 'menagerie' {
     almanac: {
       clock: typeof import('./almanac/clock.ts')
     }
+    monitor: {
+      access: typeof import('./monitor/access.ts')
+      act: typeof import('./monitor/act.ts')
+      alerts: typeof import('./monitor/alerts.ts')
+      api: typeof import('./monitor/api.ts')
+      overview: typeof import('./monitor/overview.ts')
+      pages: typeof import('./monitor/pages.ts')
+      watch: typeof import('./monitor/watch.ts')
+    }
     sample: {
       counter: typeof import('./sample/counter.ts')
       greeter: typeof import('./sample/greeter.ts')

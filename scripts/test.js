@@ -16,7 +16,7 @@ await step(async () => {
   if (words.length === 0) run(process.execPath, [join('scripts', 'check.js')])
   const files = readdirSync(join(ROOT, 'test'), { recursive: true })
     .map((file) => join('test', String(file)))
-    .filter((file) => file.endsWith('.test.ts') && (words.length === 0 || words.some((word) => file.includes(word))))
+    .filter((file) => /\.test\.[jt]s$/.test(file) && (words.length === 0 || words.some((word) => file.includes(word))))
   if (files.length === 0) throw new Error(`no test's path has ${words.join(' or ')}`)
   run(process.execPath, ['--import', 'tsx', '--test', '--test-concurrency=2', '--test-timeout=240000', ...files.sort()])
 })

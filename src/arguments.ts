@@ -1,6 +1,6 @@
 /** The command line of a node: words → options, or every mistake at once. Pure. */
 import { readName } from './cli/values.ts'
-import { asksFor, flag, option, options, optionsHelp, readWords } from './cli/words.ts'
+import { asksFor, flag, option, options, optionsHelp, readWords, type Words } from './cli/words.ts'
 import { LOG_LEVELS, type LogLevel } from './levels.ts'
 import { didYouMean } from './names.ts'
 import { EMBEDDED_PORT, OPS_HOST, readListen, readServers } from './servers.ts'
@@ -13,6 +13,8 @@ export interface NodeArguments {
   name: string | undefined
   logLevel: LogLevel | undefined
   ops: { host: string; port: number } | undefined
+  /** Logs are JSON on a terminal too. */
+  json: boolean
 }
 
 export type ParsedArguments =
@@ -34,9 +36,13 @@ const WORDS = {
   name: option('NODE', "this node's name (default: the host's)"),
   'log-level': option('LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`, readLevel),
   ops: option('[HOST:]PORT', `serves /metrics, /healthz and /readyz there (default: nowhere; host: ${OPS_HOST})`, readListen),
+  json: flag('logs JSON, one document a line, on a terminal too'),
   help: flag('this'),
   version: flag('of the package'),
 }
+
+/** What a node takes. */
+export const NODE_WORDS: Words = WORDS
 
 export const NODE_HELP: string = `Runs cages of modules on a NATS bus.
 
@@ -51,8 +57,8 @@ export function parseNodeArguments(argv: string[]): ParsedArguments {
   const { values, mistakes } = readWords(argv, WORDS)
   if (!mistakes.some((mistake) => mistake.includes('--cage')) && values.cage.length === 0) mistakes.push('no cage is named: --cage NAME')
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes }
-  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel, ops } = values
-  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel, ops } }
+  const { cage, bus, config: configDir = 'config', cages: cagesDir = 'cages', name, 'log-level': logLevel, ops, json } = values
+  return { kind: 'run', options: { cages: [...new Set(cage)], bus: bus.flat(), configDir, cagesDir, name, logLevel, ops, json } }
 }
 
 function readLevel(text: string): LogLevel {

@@ -23,6 +23,8 @@ export type Read<T> = { ok: true; settings: T } | { ok: false; mistakes: Mistake
 export interface ConfigSource {
   configDir: string
   cacheDir: string
+  /** The folder that the configuration of a cage begins with which comes with the package; undefined: of no other one. */
+  packageDir?: ((cage: string) => string | undefined) | undefined
   /** What `import ... from 'menagerie'` gives a configuration file. */
   door: object
 }
@@ -42,12 +44,17 @@ export async function readNodeConfig(source: ConfigSource): Promise<Read<NodeSet
   return check(nodeSchema, loaded.value, loaded.file)
 }
 
-/** Reads a cage's configuration over the shared one. */
+/** Reads a cage's configuration over the shared one, and both over what a cage of the package brings along. */
 export async function readCageConfig(source: ConfigSource, cage: string, protocols: Protocols): Promise<Read<CageSettings>> {
-  const [shared, own] = await Promise.all([load(source, 'shared'), load(source, cage)])
-  const mistakes = [...shared.mistakes, ...own.mistakes]
+  const packageDir = source.packageDir?.(cage)
+  const [brought, shared, own] = await Promise.all([
+    packageDir === undefined ? undefined : load({ ...source, configDir: packageDir }, cage),
+    load(source, 'shared'),
+    load(source, cage),
+  ])
+  const mistakes = [...(brought?.mistakes ?? []), ...shared.mistakes, ...own.mistakes]
   if (mistakes.length > 0) return { ok: false, mistakes }
-  const given = merge(shared.value, own.value)
+  const given = merge(merge(brought?.value ?? {}, shared.value), own.value)
   const checked = check(cageSchema, given, own.file)
   if (!checked.ok) mistakes.push(...checked.mistakes)
   const written = checked.ok ? checked.settings : { interfaces: adaptedOf(given, 'interfaces'), resources: adaptedOf(given, 'resources') } // F1

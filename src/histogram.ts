@@ -53,14 +53,22 @@ export function addDurations(all: Iterable<Durations>): Durations {
 /** What has come since an earlier reading of the same histogram; its `max` is the upper end of its last bucket. Pure. */
 export function durationsSince(now: Durations, earlier: Durations): Durations {
   if (now.count < earlier.count) return now // it began anew
-  const before = new Map(pairs(earlier.buckets))
-  const buckets = [...pairs(now.buckets)].map(([bucket, n]) => [bucket, n - (before.get(bucket) ?? 0)] as const).filter(([, n]) => n > 0)
-  const last = buckets.at(-1)
+  if (now.count === earlier.count) return NO_DURATIONS
+  const buckets: number[] = []
+  let at = 0
+  for (let i = 0; i + 1 < now.buckets.length; i += 2) {
+    // both are in order
+    const bucket = now.buckets[i] as number
+    while ((earlier.buckets[at] ?? Number.POSITIVE_INFINITY) < bucket) at += 2
+    const n = (now.buckets[i + 1] as number) - (earlier.buckets[at] === bucket ? (earlier.buckets[at + 1] as number) : 0)
+    if (n > 0) buckets.push(bucket, n)
+  }
+  const last = buckets.at(-2)
   return {
     count: now.count - earlier.count,
     sum: now.sum - earlier.sum,
-    max: last === undefined ? 0 : Math.min(now.max, upperMs(last[0])),
-    buckets: buckets.flat(),
+    max: last === undefined ? 0 : Math.min(now.max, upperMs(last)),
+    buckets,
   }
 }
 

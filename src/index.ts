@@ -29,11 +29,14 @@ export type {
   Adapter,
   Branch,
   Decision,
+  HostNotifications,
   InterfaceCallOptions,
   InterfaceHost,
   InterfaceMemory,
   InterfaceQueueOptions,
+  KeptNotification as Notification,
   Listener,
+  NotificationLevel,
   ParticipantClass,
   Resource,
   ResourceConnection,
@@ -54,7 +57,7 @@ export type {
 export type { ExecResource, RunOptions, RunResult } from './adapters/exec/api.ts'
 export type { DroppedFile, FileEntry, FileResource, Overwrite } from './adapters/file/api.ts'
 export type { HttpAnswer, HttpCall, HttpCallOptions, HttpResource, HttpStreamedAnswer } from './adapters/http/client-api.ts'
-export type { HttpRequest, HttpResponse } from './adapters/http/types.ts'
+export type { HttpEvent, HttpRequest, HttpResponse } from './adapters/http/types.ts'
 export type { JmsMessage, JmsResource, JmsSend, SendOptions as JmsSendOptions } from './adapters/jms/api.ts'
 export type {
   AggregateOptions,
@@ -102,8 +105,22 @@ export type {
 } from './adapters/smpp/api.ts'
 export type { TcpResource, UdpResource } from './adapters/tcp/api.ts'
 export type { Double, XmlrpcResource } from './adapters/xmlrpc/api.ts'
+export type { QueueMode, QueueSummary } from './bus/queue/contract.ts'
+export type {
+  CopyStatus,
+  Durations,
+  Flow,
+  InterfaceStatus,
+  MethodStatus,
+  ModuleStatus,
+  QueueStatus,
+  ResourceStatus,
+  Step,
+} from './bus/survey/contract.ts'
 export { defineAdapter, defineCage, defineNode, env } from './define.ts'
 export { CageError, CODES, type Code, type ErrorBody, type ErrorOptions } from './errors.ts'
+export { addDurations, durationsSince, NO_DURATIONS, quantile } from './histogram.ts'
 export type { Log } from './log.ts'
+export { hashPassword, verifyPassword } from './password.ts'
 export { PENDING } from './pending.ts'
 export type { CageConfig, NodeConfig, PoolConfig, QueueConfig, ResourceConfig } from './settings.ts'

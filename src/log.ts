@@ -2,6 +2,7 @@
 import { type DestinationStream, destination, pino } from 'pino'
 import { CageError } from './errors.ts'
 import type { LogLevel } from './levels.ts'
+import { SECRET_NAMES } from './secrets.ts'
 import { mapStack } from './stack.ts'
 
 /** What everyone logs with. */
@@ -18,13 +19,13 @@ export interface Log {
 }
 
 /** Fields that never reach a log, wherever they stand. */
-const REDACTED = ['password', 'token', 'secret', 'authorization', 'credentials', 'nkey', 'key'].flatMap((name) => [name, `*.${name}`])
+const REDACTED = SECRET_NAMES.flatMap((name) => [name, `*.${name}`])
 
-/** Opens the log on standard output: pretty on a terminal, JSON elsewhere. Synchronous, so a dying thread loses no line. */
-export async function openLog(level: LogLevel, fields: object): Promise<Log> {
+/** Opens the log on standard output: pretty on a terminal unless it is to be `json`, JSON elsewhere. Synchronous, so a dying thread loses no line. */
+export async function openLog(level: LogLevel, fields: object, json: boolean = false): Promise<Log> {
   const stdout = destination({ fd: 1, sync: true })
   let stream: DestinationStream = stdout
-  if (process.stdout.isTTY) {
+  if (process.stdout.isTTY && !json) {
     const { prettyFactory } = await import('pino-pretty')
     const pretty = prettyFactory({ colorize: !process.env.NO_COLOR, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' })
     stream = { write: (line) => void stdout.write(pretty(JSON.parse(line))) }

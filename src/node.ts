@@ -8,6 +8,7 @@ import { readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { Root } from './actors/root.ts'
+import { packageOf } from './actors/sources.ts'
 import { SpareWorker } from './actors/thread.ts'
 import { watch } from './actors/watcher.ts'
 import { ownAdapters } from './adapters/own.ts'
@@ -54,12 +55,21 @@ interface Configured {
 /** Reads everything that is configured; returns all mistakes of all files at once. */
 async function configure(options: NodeArguments): Promise<Configured | string[]> {
   const cagesDir = resolve(options.cagesDir)
-  const source: ConfigSource = { configDir: resolve(options.configDir), cacheDir: resolve('.menagerie', 'cache'), door }
+  const isPackaged = (cage: string): boolean => packageOf(cagesDir, cage) !== undefined
+  const source: ConfigSource = {
+    configDir: resolve(options.configDir),
+    cacheDir: resolve('.menagerie', 'cache'),
+    packageDir: (cage) => {
+      const own = packageOf(cagesDir, cage)
+      return own && join(own, 'config')
+    },
+    door,
+  }
   const mistakes: string[] = []
   if (options.configDir !== 'config' && !existsSync(source.configDir))
     mistakes.push(`--config ${options.configDir}: there is no such folder`)
   const folders = await readdir(cagesDir, { withFileTypes: true }).catch(() => undefined)
-  if (!folders) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
+  if (!folders && !options.cages.every(isPackaged)) mistakes.push(`--cages ${options.cagesDir}: there is no such folder`)
   const known = (folders ?? []).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
   const cages = new Map<string, CageSettings>()
   const { readCageConfig, readNodeConfig } = await import('./config.ts')
@@ -67,7 +77,7 @@ async function configure(options: NodeArguments): Promise<Configured | string[]>
   const node = await readNodeConfig(source)
   if (!node.ok) mistakes.push(...node.mistakes)
   for (const cage of options.cages) {
-    if (folders && !known.includes(cage))
+    if (folders && !known.includes(cage) && !isPackaged(cage))
       mistakes.push(`--cage ${cage}: there is no folder ${join(options.cagesDir, cage)}${didYouMean(cage, known)}`)
     const read = await readCageConfig(source, cage, protocols)
     if (read.ok) cages.set(cage, read.settings)
@@ -81,7 +91,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
   const { settings, cages } = configured
   const name = options.name ?? settings.name ?? hostname()
   const logLevel: LogLevel = options.logLevel ?? settings.logLevel
-  const log = await openLog(logLevel, { node: name })
+  const log = await openLog(logLevel, { node: name }, options.json)
   const cagesDir = resolve(options.cagesDir)
   const dataDir = resolve(settings.dataDir)
   const startedAt = performance.now()
@@ -105,6 +115,7 @@ async function run(options: NodeArguments, configured: Configured, spare: SpareW
     dataDir,
     logLevel,
     bus,
+    tracing: settings.tracing,
     keeper,
     spare,
     log,
@@ -173,7 +184,10 @@ async function reconfigure(cages: string[], { source, protocols }: Configured, r
   for (const cage of cages) {
     const read = await readCageConfig(source, cage, protocols)
     if (read.ok) root.reconfigure(cage, read.settings)
-    else log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
+    else {
+      log.error({ cage, mistakes: read.mistakes }, 'new configuration refused, the old one goes on')
+      root.refused(cage, read.mistakes)
+    }
   }
 }
 

@@ -77,6 +77,19 @@ export function shortened(scope: Scope, deadline: number): Scope {
       return scope.signal
     },
     watch: scope.watch,
+    traceparent: scope.traceparent,
+  }
+}
+
+/** The same scope, with a trace context. */
+export function traced(scope: Scope, traceparent: string): Scope {
+  return {
+    deadline: scope.deadline,
+    get signal() {
+      return scope.signal
+    },
+    watch: scope.watch,
+    traceparent,
   }
 }
 

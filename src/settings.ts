@@ -34,6 +34,18 @@ export interface NodeConfig {
   ops?: { port: number; host?: string | undefined } | undefined
   /** Where the node keeps what it makes: compiled modules, certificates, the embedded server's data. Default `.menagerie`. */
   dataDir?: string | undefined
+  /** Whom traces are told, over OTLP/HTTP. Default: as OTEL_EXPORTER_OTLP_ENDPOINT says, else nobody. */
+  tracing?: TracingSettings | undefined
+}
+
+/** Traces, as OpenTelemetry has them; the rest is its environment's. */
+export interface TracingSettings {
+  /** A collector's base URL, e.g. `http://127.0.0.1:4318`. Default: OTEL_EXPORTER_OTLP_ENDPOINT. */
+  endpoint?: string | undefined
+  /** The share of the traces that begin here: 0 to 1. Default: OTEL_TRACES_SAMPLER, else all. */
+  sampleRatio?: number | undefined
+  /** Of the requests to the collector. */
+  headers?: Record<string, string> | undefined
 }
 
 /** A cage's configuration as it is written. */
@@ -75,7 +87,7 @@ export interface PoolConfig extends Partial<Omit<PoolSettings, 'backoff'>> {
   backoff?: Partial<PoolSettings['backoff']> | undefined
 }
 
-/** A queue as it is written; see `QueuePolicy`. Defaults: 16 at once, expires after 7 days, back-off from 1 s to 10 min, ids kept for 3 days. */
+/** A queue as it is written; see `QueuePolicy`. Defaults: 16 at once, expires after 7 days, back-off from 1 s to 10 min, ids kept for 3 days, told after an hour of waiting. */
 export interface QueueConfig extends Partial<Omit<QueuePolicy, 'backoff'>> {
   backoff?: Partial<Backoff> | undefined
 }
@@ -87,6 +99,7 @@ export interface NodeSettings {
   logLevel: LogLevel
   ops?: { port: number; host: string } | undefined
   dataDir: string
+  tracing?: TracingSettings | undefined
 }
 
 /** A cage's configuration, checked and complete. */
@@ -137,6 +150,13 @@ export const nodeSchema: z.ZodType<NodeSettings> = z.strictObject({
   logLevel: z.enum(LOG_LEVELS).default('info'),
   ops: z.strictObject({ port: z.number().int().min(1).max(65_535), host: z.string().min(1).default(OPS_HOST) }).optional(),
   dataDir: z.string().min(1).default('.menagerie'),
+  tracing: z
+    .strictObject({
+      endpoint: z.url({ protocol: /^https?$/, error: 'is no URL of http or https' }).optional(),
+      sampleRatio: z.number().min(0).max(1).optional(),
+      headers: z.record(z.string().min(1), z.string()).optional(),
+    })
+    .optional(),
 })
 
 const moduleSchema = z.strictObject({
@@ -170,6 +190,7 @@ const queueSchema = z.strictObject({
     })
     .optional(),
   maxBytes: z.number().int().positive().optional(),
+  alertAfterMs: positiveMs.default(3_600_000),
 })
 
 /** A cage's configuration, checked by itself: the options of its interfaces and resources are their adapters' to check. */

@@ -8,15 +8,21 @@ import { parentPort } from 'node:worker_threads'
 import { Cage } from './actors/cage.ts'
 import { Heartbeat } from './actors/heartbeat.ts'
 import type { FromWorker, ToWorker, WorkerData } from './actors/thread.ts'
+import type { Tracer } from './actors/tracer.ts'
 import { allDrivers, ownAdapters } from './adapters/own.ts'
 import { openPool } from './adapters/pool/pool.ts'
 import { openBus } from './bus/nats.ts'
 import * as door from './index.ts'
 import { openLog } from './log.ts'
+import { openTracing } from './tracing.ts'
+
+/** A collector that is away holds up no end for longer. */
+const LAST_TRACES_MS = 2_000
 
 const stopping = new AbortController()
 const exit = process.exit.bind(process)
 let cage: Cage | undefined
+let tracer: Tracer | undefined
 
 const data = await new Promise<WorkerData>((begin) => {
   parentPort?.on('message', (message: ToWorker) => {
@@ -42,6 +48,7 @@ process.on('uncaughtException', (error) => strayError(error, 'uncaught exception
 try {
   const bus = await openBus(`${data.node}/${data.cage}`, data.bus, log, stopping.signal, { held: data.held })
   bus.done.catch((error: unknown) => fail(error))
+  tracer = await openTracing(data.tracing, process.env, data, log)
   cage = new Cage(
     {
       node: data.node,
@@ -56,6 +63,7 @@ try {
       openPool,
       openCache: async (...words) => (await import('./adapters/pool/cache.ts')).openCache(...words),
       door,
+      tracer,
       markOf: (module, method) => heartbeat.markOf(module, method),
       enter: (mark) => heartbeat.enter(mark),
       onIsolate: (module, isolate) => tell({ type: 'isolate', module, isolate }),
@@ -73,6 +81,7 @@ try {
 async function stop(): Promise<void> {
   stopping.abort()
   await cage?.stop()
+  await tracer?.close(LAST_TRACES_MS)
   exit(0) // in a worker this ends the thread only
 }
 

@@ -27,6 +27,7 @@ test('arguments: every option is read, and what may be repeated is collected', (
         name: 'n',
         logLevel: 'debug',
         ops: { host: '0.0.0.0', port: 9100 },
+        json: false,
       },
     },
   )
@@ -46,7 +47,10 @@ test('arguments: where metrics and health are served is a port, with or without 
 test('arguments: a cage is enough', () => {
   assert.deepEqual(parse('--cage sample'), {
     kind: 'run',
-    options: { cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages', name: undefined, logLevel: undefined, ops: undefined },
+    options: {
+      ...{ cages: ['sample'], bus: [], configDir: 'config', cagesDir: 'cages' },
+      ...{ name: undefined, logLevel: undefined, ops: undefined, json: false },
+    },
   })
   assert.deepEqual(parse('--cage=sample'), parse('--cage sample'))
 })

@@ -117,6 +117,7 @@ test('layering: the bus knows no actors and no adapters', () => {
     'src/names.ts',
     'src/json.ts',
     'src/pause.ts',
+    'src/words.ts',
   )
   assert.deepEqual(
     offences(from('src/bus').filter(isOurs), ({ target }) => known(target)),
@@ -134,7 +135,7 @@ const BENEATH: Record<string, string[]> = {
   'src/adapters/udp': ['src/adapters/tcp'],
 }
 
-test('layering: an adapter knows its contract, what clients share, errors, names, JSON, the shape of a log, its own folder and that of the protocol beneath', () => {
+test('layering: an adapter knows its contract, what clients share, errors, names, JSON, trace context, the shape of a log, its own folder and that of the protocol beneath', () => {
   const adapters = from('src/adapters').filter(({ file }) => !ADAPTER_LISTS.includes(file))
   const contract = isUnder(
     'src/adapters/adapter.ts',
@@ -144,6 +145,7 @@ test('layering: an adapter knows its contract, what clients share, errors, names
     'src/names.ts',
     'src/json.ts',
     'src/pause.ts',
+    'src/traceparent.ts',
   )
   const own = ({ file, target }: Import): boolean =>
     dirname(file) !== 'src/adapters' && [dirname(file), ...(BENEATH[dirname(file)] ?? [])].includes(dirname(target))
@@ -176,6 +178,7 @@ test('layering: actors know the bus and the adapters by their contracts only', (
     'src/scope.ts',
     'src/pending.ts',
     'src/histogram.ts',
+    'src/words.ts',
   )
   const allowed = ({ target, typeOnly }: Import): boolean => plain(target) || (typeOnly && contracts(target))
   assert.deepEqual(offences(from('src/actors').filter(isOurs), allowed), [])
@@ -212,6 +215,10 @@ const PACKAGES: Record<string, string[]> = {
   esbuild: ['src/compile.ts'],
   pino: ['src/log.ts'],
   'pino-pretty': ['src/log.ts'],
+  '@opentelemetry/api': ['src/otlp.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['src/otlp.ts'],
+  '@opentelemetry/resources': ['src/otlp.ts'],
+  '@opentelemetry/sdk-trace-base': ['src/otlp.ts'],
   'fastest-levenshtein': ['src/names.ts'],
   'prom-client': ['src/ops/metrics.ts'],
   zod: ['src/config.ts', 'src/settings.ts', 'src/adapters'],

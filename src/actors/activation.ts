@@ -12,6 +12,7 @@ import { CallContext, type ContextSource } from './context.ts'
 import type { Job } from './mailbox.ts'
 import { isUndo } from './saga/ids.ts'
 import type { MethodStats } from './stats.ts'
+import type { Span } from './tracer.ts'
 import type { Method, Version } from './version.ts'
 
 /** What an activation needs of its module. */
@@ -39,6 +40,8 @@ export class Activation implements Job, Bagged {
   finished = false
   /** The version that it runs on, once it does. */
   version: Version | undefined
+  /** Its span, once it runs, if there is a tracer. */
+  span: Span | undefined
   readonly #host: ActivationHost
   readonly #settle: (outcome: Outcome) => void
   readonly #onEnd: ((outcome: Outcome | undefined) => void) | undefined

@@ -12,7 +12,7 @@ import type { Bus, Endpoint, Subscription } from '../bus/bus.ts'
 import type { QueuePolicy } from '../bus/queue/contract.ts'
 import type { Surveyed } from '../bus/survey/contract.ts'
 import { type Compiled, compile, evaluate } from '../compile.ts'
-import { CageError } from '../errors.ts'
+import { CageError, toCageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { CageSettings } from '../settings.ts'
 import type { ContextSource } from './context.ts'
@@ -20,6 +20,7 @@ import type { ModuleOptions } from './contract.ts'
 import { Flows } from './flows.ts'
 import { InterfaceActor, interfaceHost } from './interface.ts'
 import { ModuleActor, type ModuleHost } from './module.ts'
+import { type Told, teller } from './notify.ts'
 import { QueueActor, QueueDispatch } from './queue.ts'
 import { Reporter, type WorkerReport } from './report.ts'
 import { type OpenCache, Resources } from './resources.ts'
@@ -28,6 +29,8 @@ import { fileOf, moduleNames } from './sources.ts'
 import { CopyState } from './status.ts'
 import { Supervisor } from './supervisor.ts'
 import type { WorkerPast } from './thread.ts'
+import type { Tracer } from './tracer.ts'
+import { Trail } from './trail.ts'
 import { Coordinator } from './transaction/coordinator.ts'
 import { makeVersion } from './version.ts'
 import { watch } from './watcher.ts'
@@ -52,6 +55,8 @@ export interface CageHost {
   readonly door: object
   readonly version: string
   readonly past: WorkerPast
+  /** If traces are told to somebody. */
+  readonly tracer?: Tracer | undefined
   readonly markOf: (module: string, method: string) => number
   readonly enter: (mark: number) => void
   /** The module wants, or no longer wants, a worker of its own. */
@@ -79,6 +84,8 @@ export class Cage {
   readonly #flows = new Flows()
   readonly #copy: CopyState
   readonly #reporter: Reporter
+  readonly #trail: Trail
+  readonly #tell: (told: Told) => void
   #settings: CageSettings
   #placement: Placement
   #versions = 0
@@ -94,7 +101,9 @@ export class Cage {
     this.#host = host
     this.#settings = settings
     this.#placement = placement
-    this.#resources = new Resources(host)
+    this.#trail = new Trail(host.node, host.cage, host.tracer)
+    this.#tell = teller(host.bus.notifications, host.cage, host.node)
+    this.#resources = new Resources({ ...host, onCircuit: (resource, open, why) => this.#onCircuit(resource, open, why) })
     this.#coordinator = new Coordinator({
       ...{ bus: host.bus, cage: host.cage, log: host.log },
       resources: this.#resources,
@@ -128,6 +137,7 @@ export class Cage {
       endpoints: () => this.#endpoints(),
     })
     log.info({ modules: [...this.#modules.keys()], instance: bus.id }, 'cage serves')
+    this.#tellLife('cage.up', 'serves')
     this.#coordinator.start()
     this.#queues = this.#keepQueues() // nobody waits for a bus without JetStream
     const folders = [join(this.#host.cagesDir, cage), join(this.#host.cagesDir, '.shared')]
@@ -171,6 +181,7 @@ export class Cage {
     if (this.#stopping) return
     this.#stopping = true
     this.#copy.state = 'stopping'
+    this.#tellLife('cage.down', 'was asked to stop')
     await this.#watcher?.close()
     await this.#supervisor.stop()
     await Promise.all([this.#changes, this.#queues])
@@ -180,6 +191,18 @@ export class Cage {
     this.#copy.close()
     await this.#survey?.drain()
     await this.#host.bus.close()
+  }
+
+  #tellLife(kind: 'cage.up' | 'cage.down', what: string): void {
+    const { cage, node, version } = this.#host
+    if (this.#placement.only !== undefined) return // it is a module's own worker
+    this.#tell({ level: 'info', kind, message: `cage ${cage} of node ${node} ${what}`, details: { pid: process.pid, version } })
+  }
+
+  #onCircuit(resource: string, open: boolean, why: CageError | undefined): void {
+    const message = `resource ${resource} of cage ${this.#host.cage} is ${open ? 'taken for broken' : 'reachable again'}`
+    const details = { resource, code: why?.code, reason: why?.message }
+    this.#tell({ level: open ? 'error' : 'info', kind: open ? 'circuit.open' : 'circuit.closed', message, details, about: resource })
   }
 
   /** A module's own worker has ended: its queued calls are told. */
@@ -218,7 +241,12 @@ export class Cage {
   }
 
   #surveyed(): Surveyed {
-    return { status: () => this.#copy.read(), find: () => [], onStep: () => () => {}, setLogLevel: () => false }
+    return {
+      status: () => this.#copy.read(),
+      find: (text) => this.#trail.steps.find(text),
+      onStep: (listener) => this.#trail.steps.onStep(listener),
+      setLogLevel: () => false,
+    }
   }
 
   *#endpoints(): Iterable<Endpoint> {
@@ -274,21 +302,29 @@ export class Cage {
       await module.swap(version)
       this.#modules.set(name, module)
       this.#compiled.set(name, compiled)
-      this.#broken.delete(name)
       this.#copy.loaded(name, performance.now() - noticed)
+      if (this.#broken.delete(name))
+        this.#tell({ level: 'info', kind: 'reload.healed', module: name, message: `module ${cage}.${name} is in service again` })
       log.info(
         { module: name, version: version.number, methods: [...version.methods.keys()], ms: Math.round(performance.now() - before) },
         'module in service',
       )
     } catch (error) {
+      const wasBroken = this.#broken.has(name)
       this.#broken.add(name)
       this.#copy.broken(name, error instanceof Error ? error.message : String(error))
       const kept = this.#modules.get(name)?.version?.number
+      if (!wasBroken) this.#tellRefused(name, kept, toCageError(error))
       log.error(
         { module: name, cage, kept, err: error },
         kept === undefined ? 'module cannot be taken into service' : 'new version refused, the old one goes on',
       )
     }
+  }
+
+  #tellRefused(module: string, kept: number | undefined, { code, message: reason }: CageError): void {
+    const message = `module ${this.#host.cage}.${module} cannot be taken into service${kept === undefined ? '' : ', the version before goes on'}`
+    this.#tell({ level: 'error', kind: 'reload.refused', module, message, details: { kept, code, reason } })
   }
 
   /** Names of the modules that this worker hosts. */
@@ -304,7 +340,7 @@ export class Cage {
       ...this.#settings.modules[name],
       defaultTimeoutMs: this.#settings.timeoutMs,
     })
-    return { bus, markOf, enter, configured, newRequestId: () => this.#newRequestId() }
+    return { bus, markOf, enter, configured, trail: this.#trail, newRequestId: () => this.#newRequestId() }
   }
 
   #contextSource(module: string): ContextSource {
@@ -319,6 +355,7 @@ export class Cage {
       resources: this.#resources,
       coordinator: this.#coordinator,
       flows: this.#flows.of(module),
+      trail: this.#trail,
       get values() {
         return settings().values
       },
@@ -358,6 +395,7 @@ export class Cage {
       dataDir: join(dataDir, 'interfaces', cage, name),
       timeoutMs: () => this.#settings.timeoutMs,
       newRequestId: () => this.#newRequestId(),
+      trail: this.#trail,
       methodsOf: (module) => this.#methodsOf(module),
       flows: this.#flows.of(`interface ${name}`),
     })

@@ -39,6 +39,7 @@ import { nextKey } from './saga/keys.ts'
 import { SagaRun } from './saga/run.ts'
 import { sagasOf } from './saga/signals.ts'
 import { ModuleState } from './state.ts'
+import type { Asker, Trail } from './trail.ts'
 import type { Transaction, TransactionOptions } from './transaction/contract.ts'
 import type { Coordinator } from './transaction/coordinator.ts'
 import { newTransaction } from './transaction/transaction.ts'
@@ -56,6 +57,7 @@ export interface ContextSource {
   readonly coordinator: Coordinator
   /** Counts what the module calls. */
   readonly flows: CallerFlows
+  readonly trail: Trail
 }
 
 /** The call that a context is of, and the version of the module that runs it. */
@@ -183,22 +185,24 @@ export class CallContext implements Context {
   resource<R extends keyof CageResources>(name: R, options?: ResourceCallOptions): CageResources[R]
   resource(name: string, options?: ResourceCallOptions): UntypedResource
   resource(name: string, { timeoutMs, cache }: ResourceCallOptions = {}): UntypedResource {
-    const { resources, flows } = this.#source
+    const { resources, flows, trail } = this.#source
     return proxyOf((method) => async (...args: unknown[]) => {
       if (this.#ended) throw this.#ended
       const scope = timeoutMs === undefined ? this.scope : shortened(this.scope, Date.now() + timeoutMs)
-      return await flows.follow(`resource ${name}`, resources.call(name, method, args, scope, cache))
+      const call = { name, kind: resources.kindOf(name), method, args }
+      const answer = trail.resource(this.#asker, call, scope, (within) => resources.call(name, method, args, within, cache))
+      return await flows.follow(`resource ${name}`, answer)
     })
   }
 
   transaction(options: TransactionOptions = {}): Transaction {
     if (this.#ended) throw this.#ended
     this.#hasCalled = true
-    const { bus, cage, module, coordinator, resources } = this.#source
+    const { bus, cage, module, coordinator, resources, trail } = this.#source
     const { queued: _, ...request } = this.#request
     const by = `${module}.${this.#method}`
     const idOf = (name: string | undefined): string => this.#idOf(name) ?? this.#keyOfStep() ?? randomUUID()
-    return newTransaction({ bus, cage, module, coordinator, resources, by, request, owner: this, scope: this.scope, idOf }, options)
+    return newTransaction({ bus, cage, module, coordinator, resources, trail, by, request, owner: this, scope: this.scope, idOf }, options)
   }
 
   get admin(): Admin {
@@ -300,15 +304,18 @@ export class CallContext implements Context {
     const name = this.#idOf(id)
     return (cage, module, method, args) => {
       if (this.#ended) return Promise.reject(this.#ended)
-      const { bus, flows } = this.#source
-      const enqueued = bus.enqueue(queue, cage, module, method, args, {
-        ...options,
-        id: name ?? this.#keyOfStep(),
-        request: this.#request,
-        deadline: this.deadline,
-      })
-      return flows.follow(`queue ${queue}`, enqueued)
+      const { bus, flows, trail } = this.#source
+      const how = { ...options, id: name ?? this.#keyOfStep(), request: this.#request, deadline: this.deadline }
+      const call = { target: `${cage}.${module}.${method}`, args, queue }
+      return flows.follow(
+        `queue ${queue}`,
+        trail.enqueue(this.#asker, call, () => bus.enqueue(queue, cage, module, method, args, how)),
+      )
     }
+  }
+
+  get #asker(): Asker {
+    return { by: `${this.#source.module}.${this.#method}`, request: this.#request }
   }
 
   /** The key of a call that a step of the saga makes. */

@@ -8,6 +8,7 @@ import type { InterfaceStatus } from '../bus/survey/contract.ts'
 import type { Log } from '../log.ts'
 import type { CallerFlows } from './flows.ts'
 import type { Child } from './supervisor.ts'
+import type { Trail } from './trail.ts'
 
 export class InterfaceActor implements Child {
   readonly id: string
@@ -85,6 +86,7 @@ export interface InterfaceSource {
   /** The cage's default deadline, ms; read at each use. */
   readonly timeoutMs: () => number
   readonly newRequestId: () => string
+  readonly trail: Trail
   /** The methods of a module that is here. Default: none is. */
   readonly methodsOf?: (module: string) => readonly string[] | undefined
   /** Counts what it calls. Default: nobody does. */
@@ -100,6 +102,7 @@ export function interfaceHost({
   dataDir,
   timeoutMs,
   newRequestId,
+  trail,
   methodsOf,
   flows,
 }: InterfaceSource): InterfaceHost {
@@ -127,21 +130,32 @@ export function interfaceHost({
       { timeoutMs: limitMs = timeoutMs(), owner, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters } = {},
     ) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
-      const request = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
-      const options: CallOptions = { deadline: Date.now() + limitMs, request }
-      if (owner) options.owner = owner
-      if (flows) options.counter = flows
-      return bus.call(callee, module, method, args, options)
+      const came = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
+      return trail.request({ by: name, request: came }, { target: `${callee}.${module}.${method}`, args }, (request) => {
+        const options: CallOptions = { deadline: Date.now() + limitMs, request }
+        if (owner) options.owner = owner
+        if (flows) options.counter = flows
+        return bus.call(callee, module, method, args, options)
+      })
     },
-    enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), protocol = 'unknown', parameters }) {
+    enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters }) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
-      const request = { id: requestId, parameters: { ...parameters, interface: name, protocol } }
-      const enqueued = bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS })
+      const came = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
+      const call = { target: `${callee}.${module}.${method}`, args, queue }
+      const enqueued = trail.request({ by: name, request: came }, call, (request) =>
+        bus.enqueue(queue, callee, module, method, args, { id, expiresMs, request, deadline: Date.now() + OWN_MS }),
+      )
       return flows ? flows.follow(`queue ${queue}`, enqueued) : enqueued
     },
     memory: {
       get: (key) => memory.get(key, Date.now() + OWN_MS),
       update: (key, change) => memory.update(key, change, { deadline: Date.now() + OWN_MS }),
+    },
+    notifications: {
+      last: () => bus.notifications.last(),
+      get: (seq) => bus.notifications.get(seq),
+      list: (after, level) => bus.notifications.list({ after, level }),
+      follow: (level, listener) => bus.notifications.follow({ level }, () => listener()),
     },
     async expose(schedule) {
       const subscription = await bus.schedules.serve(cage, name, schedule)

@@ -12,12 +12,15 @@ import type { ModuleStatus } from '../bus/survey/contract.ts'
 import { CageError } from '../errors.ts'
 import { didYouMean } from '../names.ts'
 import { Ticker } from '../ticker.ts'
+import { secretPlaces } from '../words.ts'
 import { Activation, type ActivationHost } from './activation.ts'
 import { CallContext, type ContextSource } from './context.ts'
 import type { ModuleOptions } from './contract.ts'
 import { Mailbox, type MailboxLimits } from './mailbox.ts'
 import { type Begun, Once } from './once.ts'
+import { parametersOf } from './signature.ts'
 import { MethodStats } from './stats.ts'
+import type { Trail } from './trail.ts'
 import { COMPENSATIONS, type Version } from './version.ts'
 
 /** Limits of a module where neither its `options` nor the configuration say otherwise. */
@@ -29,6 +32,7 @@ export interface ModuleHost {
   /** The cage's configuration for this module, and its default timeout; read at each use. */
   readonly configured: () => ModuleOptions & { defaultTimeoutMs: number }
   readonly newRequestId: () => string
+  readonly trail: Trail
   /** A number for `module.method` in the stall watch's table. */
   readonly markOf: (module: string, method: string) => number
   /** Tells the stall watch which method is entered. */
@@ -167,15 +171,20 @@ export class ModuleActor implements CallHandler, ActivationHost {
     this.#ticker.wake()
   }
 
-  begin({ call, stats }: Activation): Version | undefined {
+  begin(activation: Activation): Version | undefined {
+    const { call, stats } = activation
     this.#host.enter(stats.mark)
     if (call.request.id === '') call.request = { ...call.request, id: this.#host.newRequestId() }
+    activation.span = this.#host.trail.enter(this.name, call)
     return this.#version
   }
 
-  settled({ call, stats, startedAt }: Activation, outcome: Outcome): void {
-    const ms = startedAt === 0 ? 0 : performance.now() - startedAt
+  settled(activation: Activation, outcome: Outcome): void {
+    const { call, stats, startedAt } = activation
+    const now = performance.now()
+    const ms = startedAt === 0 ? 0 : now - startedAt
     stats.count(startedAt === 0 ? undefined : ms, outcome.ok ? undefined : outcome.error)
+    this.#host.trail.ran(activation, now - ms, now, outcome)
     const { log } = this.source
     if (outcome.ok) return
     const { code } = outcome.error
@@ -209,7 +218,10 @@ export class ModuleActor implements CallHandler, ActivationHost {
   #take(next: Version): Version | undefined {
     const old = this.#version
     this.#version = next
-    for (const method of next.methods.keys()) this.#statsOf(method).metadata = { version: String(next.number) }
+    for (const [method, run] of next.methods) {
+      const metadata = { version: String(next.number), args: parametersOf(run) }
+      Object.assign(this.#statsOf(method), { metadata, secrets: secretPlaces(run) })
+    }
     this.reconfigure()
     return old
   }

@@ -1,13 +1,11 @@
 /**
- * Notify: tells people. `ctx.notify` for modules, `alert` for the runtime itself.
+ * Notify: tells people. `ctx.notify` for modules, `teller` and `alert` for the runtime itself.
  * T1. What the runtime has to say is in the log in any case; that it could not be kept is said there too.
  */
-import type { Bus, NotificationLevel } from '../bus/bus.ts'
+import type { Bus, NotificationLevel, Notifications } from '../bus/bus.ts'
 import { CageError, toCageError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Notify } from './contract.ts'
-
-const SEND_MS = 10_000
 
 /** Whose notifications they are. */
 export interface Sender {
@@ -27,6 +25,35 @@ export function notifyOf(bus: Bus, { deadline, ...sender }: Sender): Notify {
   return { info: at('info'), warn: at('warn'), error: at('error'), alert: at('alert') }
 }
 
+/** Words that what the runtime tells can be selected by (docs/monitoring.md). */
+export type Kind =
+  | 'cage.up'
+  | 'cage.down'
+  | 'cage.stalled'
+  | 'cage.restarted'
+  | 'cage.failed'
+  | 'module.quarantined'
+  | 'reload.refused'
+  | 'reload.healed'
+  | 'circuit.open'
+  | 'circuit.closed'
+
+/** What the runtime tells. */
+export interface Told {
+  readonly level: NotificationLevel
+  readonly kind: Kind
+  readonly module?: string | undefined
+  readonly message: string
+  readonly details?: Readonly<Record<string, unknown>> | undefined
+  /** What it is about, where that is neither the cage nor a module. */
+  readonly about?: string | undefined
+}
+
+/** Tells what happens to a cage. It never throws, and nobody waits for it. */
+export function teller(notifications: Pick<Notifications, 'tell'>, cage: string, node: string): (told: Told) => void {
+  return ({ about, ...told }) => notifications.tell({ ...told, cage, node, at: Date.now() }, about)
+}
+
 /** The runtime needs people (T1). */
 export function alert(
   bus: Bus,
@@ -37,8 +64,5 @@ export function alert(
 ): void {
   log.error({ ...fields, err }, message)
   const { code, message: reason } = toCageError(err)
-  const notification = { level: 'alert', cage, at: Date.now(), message, details: { ...fields, code, reason } } as const
-  bus.notifications
-    .send(notification, Date.now() + SEND_MS)
-    .catch((error: unknown) => log.warn({ err: error }, 'a notification could not be kept'))
+  bus.notifications.tell({ level: 'alert', kind: 'incident', cage, at: Date.now(), message, details: { ...fields, code, reason } })
 }

@@ -4,14 +4,26 @@ import type { UntypedModule } from './contract.ts'
 /** A promise's `then` and a serialiser's `toJSON` must not look like names. */
 const NOT_A_NAME = new Set<string | symbol>(['then', 'toJSON', 'constructor', 'prototype'])
 
-/** An object whose properties are made of their names. */
+export function isNoName(name: string | symbol): name is symbol {
+  return typeof name === 'symbol' || NOT_A_NAME.has(name)
+}
+
+/** An object whose properties are made of their names. Most are asked for one name: the last one is at hand without a map. */
 export function proxyOf<T extends object>(make: (name: string) => unknown): T {
-  const known = new Map<string, unknown>()
+  let last: string | undefined
+  let value: unknown
+  let known: Map<string, unknown> | undefined
   return new Proxy({} as T, {
     get(_target, name) {
-      if (typeof name === 'symbol' || NOT_A_NAME.has(name)) return undefined
-      if (!known.has(name)) known.set(name, make(name))
-      return known.get(name)
+      if (name === last) return value
+      if (isNoName(name)) return undefined
+      if (last !== undefined) {
+        known ??= new Map()
+        known.set(last, value)
+      }
+      value = known?.has(name) ? known.get(name) : make(name)
+      last = name
+      return value
     },
   })
 }

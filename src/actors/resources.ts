@@ -23,6 +23,8 @@ export interface ResourcesSource {
   readonly drivers: Drivers
   readonly openPool: (source: PoolSource) => Pool
   readonly openCache: OpenCache
+  /** A resource is taken for broken, or is reachable again. */
+  readonly onCircuit?: (resource: string, open: boolean, why: CageError | undefined) => void
 }
 
 interface Configured {
@@ -70,6 +72,11 @@ export class Resources {
   /** What was read from it, if that is configured. */
   cache(name: string): Promise<ReadCache> | undefined {
     return this.#known.get(name)?.cache
+  }
+
+  /** Its adapter's. */
+  kindOf(name: string): string | undefined {
+    return this.#known.get(name)?.settings.kind
   }
 
   names(): string[] {
@@ -130,7 +137,7 @@ export class Resources {
   }
 
   #open(name: string, { kind, options, pool: settings }: ResourceSettings): Pool {
-    const { cage, drivers, openPool } = this.#source
+    const { cage, drivers, openPool, onCircuit } = this.#source
     const log = this.#source.log.child({ resource: name })
     const host: ResourceHost = { cage, name, log, maxCallMs: settings.maxCallMs }
     const { tally, waits } = this.#countsOf(name)
@@ -142,6 +149,7 @@ export class Resources {
         waits.add(ms)
         if (code !== undefined) tally.refuse(code)
       },
+      onCircuit: (open, why) => onCircuit?.(name, open, why),
       open: async () => {
         const driver = drivers.get(kind)
         if (!driver?.open) throw new CageError('INTERNAL', `there is no driver of ${kind}`)

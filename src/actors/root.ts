@@ -4,14 +4,17 @@
  * J2. A module that stalls its worker, or fills its heap, for the second time is quarantined: it can harm nobody but itself.
  * J3. A cage that cannot be kept up ends the node, for whoever supervises processes to see.
  */
+import { join } from 'node:path'
 import type { CallKeeper } from '../bus/bus.ts'
 import type { BusOptions } from '../bus/connection.ts'
 import type { LogLevel } from '../levels.ts'
 import type { Log } from '../log.ts'
-import type { CageSettings } from '../settings.ts'
+import type { CageSettings, TracingSettings } from '../settings.ts'
+import { type Told, teller } from './notify.ts'
 import type { WorkerReport } from './report.ts'
+import { packageOf } from './sources.ts'
 import { DEFAULT_INTENSITY, Supervisor } from './supervisor.ts'
-import { CageThread, type SpareWorker, type ThreadDeath, type WorkerFacts } from './thread.ts'
+import { CageThread, type SpareWorker, ThreadDeath, type WorkerFacts } from './thread.ts'
 
 export interface RootOptions {
   node: string
@@ -20,6 +23,7 @@ export interface RootOptions {
   dataDir: string
   logLevel: LogLevel
   bus: BusOptions
+  tracing?: TracingSettings | undefined
   keeper: CallKeeper
   spare: SpareWorker
   log: Log
@@ -40,7 +44,7 @@ export class Root {
 
   constructor(options: RootOptions) {
     this.#options = options
-    this.#supervisor = new Supervisor(options.log, options.onEscalate)
+    this.#supervisor = new Supervisor(options.log, (error) => this.#escalate(error))
     this.#isolation = new Supervisor(options.log, () => {}, { intensity: Number.POSITIVE_INFINITY, periodMs: DEFAULT_INTENSITY.periodMs })
   }
 
@@ -81,7 +85,9 @@ export class Root {
   }
 
   async #startThread(cage: string, entry: CageEntry, only: string | undefined): Promise<void> {
-    const { node, version, cagesDir, dataDir, logLevel, bus, onReady } = this.#options
+    const { node, version, dataDir, logLevel, bus, tracing, onReady } = this.#options
+    const own = packageOf(this.#options.cagesDir, cage)
+    const cagesDir = own === undefined ? this.#options.cagesDir : join(own, 'cages')
     const thread = new CageThread({
       id: only === undefined ? `cage ${cage}` : `module ${cage}.${only}`,
       data: () => ({
@@ -92,6 +98,7 @@ export class Root {
         version,
         logLevel,
         bus,
+        tracing,
         settings: entry.settings,
         placement: { only, except: only === undefined ? isolated(entry) : [] },
       }),
@@ -103,7 +110,8 @@ export class Root {
       },
       onIsolate: (module, isolate) => void this.#place(cage, entry, module, isolate),
       onDeath: (death) => this.#blame(cage, entry, death),
-      onEnd: () => {
+      onEnd: (error) => {
+        this.#tellEnd(cage, only, error)
         if (only !== undefined) entry.threads.get(undefined)?.died(only)
       },
     })
@@ -124,6 +132,37 @@ export class Root {
     entry.threads.get(undefined)?.reconfigure()
   }
 
+  #tell(cage: string, told: Told): void {
+    teller(this.#options.keeper, cage, this.#options.node)(told)
+  }
+
+  #tellEnd(cage: string, only: string | undefined, error: Error): void {
+    const { node } = this.#options
+    const death = error instanceof ThreadDeath ? error : undefined
+    const stalled = death?.stalled === true
+    const worker = only === undefined ? `the worker of cage ${cage}` : `the worker of module ${cage}.${only}`
+    const message = `${worker} at node ${node} ${stalled ? 'stood still' : 'has died'}, it is started again`
+    const { where } = (death?.details ?? {}) as { where?: string }
+    const details = { reason: error.message, method: death?.method, where }
+    this.#tell(cage, { level: 'error', kind: stalled ? 'cage.stalled' : 'cage.restarted', module: death?.module ?? only, message, details })
+  }
+
+  /** J3. */
+  #escalate(error: Error): void {
+    const { node, onEscalate } = this.#options
+    const cage = /^cage (\S+)/.exec(error.message)?.[1] // the child's id
+    const details = { reason: error.message, cause: error.cause instanceof Error ? error.cause.message : undefined }
+    if (cage !== undefined)
+      this.#tell(cage, { level: 'alert', kind: 'cage.failed', message: `cage ${cage} cannot be kept up, node ${node} ends`, details })
+    onEscalate(error)
+  }
+
+  /** A changed configuration is not taken over. */
+  refused(cage: string, mistakes: readonly string[]): void {
+    const message = `the new configuration of cage ${cage} is refused at node ${this.#options.node}, the old one goes on`
+    this.#tell(cage, { level: 'error', kind: 'reload.refused', message, details: { mistakes } })
+  }
+
   #blame(cage: string, entry: CageEntry, { module, method, message, details }: ThreadDeath): void {
     const { log } = this.#options
     log.error({ cage, module, method, where: (details as { where?: string }).where }, `${message}, replacing it`)
@@ -132,6 +171,10 @@ export class Root {
     entry.deaths.set(module, deaths)
     if (deaths <= PARDONS || entry.threads.has(module)) return
     log.error({ cage, module, deaths }, 'module is quarantined: it gets a worker of its own')
+    this.#tell(cage, {
+      ...{ level: 'error', kind: 'module.quarantined', module, details: { deaths } },
+      message: `module ${cage}.${module} has ended its worker ${deaths} times, it gets one of its own`,
+    })
     void this.#startThread(cage, entry, module)
   }
 }

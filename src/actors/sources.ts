@@ -7,6 +7,15 @@ import { isName } from '../names.ts'
 const EXTENSIONS = ['.ts', '.js']
 const SHARED = '.shared'
 
+/** Cages that come with the package, for projects that have none of such a name. */
+const PACKAGED: readonly string[] = ['monitor']
+const PACKAGE = join(import.meta.dirname, '..', '..')
+
+/** The folder of the package that has a cage's own folders `cages` and `config`; undefined: the project has it, or nobody. */
+export function packageOf(cagesDir: string, cage: string): string | undefined {
+  return PACKAGED.includes(cage) && !existsSync(join(cagesDir, cage)) ? PACKAGE : undefined
+}
+
 /** The names of a cage's modules, sorted. A folder that is not there has none. */
 export async function moduleNames(cagesDir: string, cage: string): Promise<string[]> {
   const names = new Set<string>()

@@ -12,6 +12,10 @@ const MESSAGE_KEPT = 300
 export class MethodStats implements Endpoint {
   readonly module: string
   readonly method: string
+  /** `module.method` */
+  readonly name: string
+  /** Which arguments are secrets (src/words.ts), as the version in service names them. */
+  secrets = 0
   metadata: Record<string, string> = {}
   requests = 0
   errors = 0
@@ -29,6 +33,7 @@ export class MethodStats implements Endpoint {
   constructor(module: string, method: string, mark: number) {
     this.module = module
     this.method = method
+    this.name = `${module}.${method}`
     this.mark = mark
   }
 

@@ -12,7 +12,7 @@ import type { Culprit } from '../bus/queue/contract.ts'
 import { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
 import { pause } from '../pause.ts'
-import type { CageSettings } from '../settings.ts'
+import type { CageSettings, TracingSettings } from '../settings.ts'
 import type { Placement } from './cage.ts'
 import { readHeartbeat, sharedHeartbeat } from './heartbeat.ts'
 import type { WorkerReport } from './report.ts'
@@ -28,6 +28,7 @@ export interface WorkerData {
   version: string
   logLevel: LogLevel
   bus: BusOptions
+  tracing?: TracingSettings | undefined
   settings: CageSettings
   placement: Placement
   heartbeat: SharedArrayBuffer
@@ -65,12 +66,15 @@ export class ThreadDeath extends CageError {
   readonly method: string | undefined
   /** It was seen at work, not only entered last. */
   readonly certain: boolean
+  /** Its event loop stood still. */
+  readonly stalled: boolean
 
-  constructor(message: string, module: string | undefined, method: string | undefined, where: string | undefined) {
+  constructor(message: string, module: string | undefined, method: string | undefined, where: string | undefined, stalled: boolean) {
     super('INTERNAL', message, { details: { module, method, where } })
     this.module = module
     this.method = method
     this.certain = where !== undefined
+    this.stalled = stalled
   }
 }
 
@@ -84,8 +88,8 @@ export interface ThreadOptions {
   onReady: () => void
   onIsolate: (module: string, isolate: boolean) => void
   onDeath: (death: ThreadDeath) => void
-  /** It has ended without being asked to. */
-  onEnd: () => void
+  /** It has ended without being asked to, and is started again unless it does so too often. */
+  onEnd: (error: Error) => void
 }
 
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? '../worker.ts' : '../worker.js', import.meta.url)
@@ -261,17 +265,20 @@ export class CageThread implements Child {
       worker.on('error', (error: NodeJS.ErrnoException) => {
         const [module, method] = this.#marked(heartbeat)
         death =
-          error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new ThreadDeath('the worker is out of memory', module, method, undefined) : error
+          error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+            ? new ThreadDeath('the worker is out of memory', module, method, undefined, false)
+            : error
       })
       worker.on('exit', (code) => {
         clearInterval(timer)
         this.#life = 'ended'
         this.#asked.clear()
         void this.#options.keeper.handBack(held, this.#culprit(heartbeat, death))
-        if (this.#stopped || (code === 0 && !death)) return resolve()
-        this.#options.onEnd()
+        if (this.#stopped) return resolve()
         const error = death ?? new Error(`the worker ended with status ${code}`)
         this.#lastDeath = { at: Date.now(), reason: error.message }
+        this.#options.onEnd(error)
+        if (code === 0 && !death) return resolve()
         if (error instanceof ThreadDeath) this.#options.onDeath(error)
         reject(error)
       })
@@ -297,6 +304,7 @@ export class CageThread implements Child {
       place?.module ?? markedModule,
       place?.method ?? markedMethod,
       place?.where,
+      true,
     )
     queueMicrotask(() => void worker.terminate())
     return death

@@ -52,7 +52,7 @@ export function makeVersion(
   const start = optionalFunction(exports, 'start')
   return {
     number,
-    hash: createHash('sha256').update(code).digest('hex').slice(0, 12),
+    hash: hashOf(code),
     methods,
     schemas: checkSchemas(exports.schemas, methods),
     options: checkOptions(exports.options),
@@ -64,6 +64,11 @@ export function makeVersion(
     running: 0,
     started: undefined,
   }
+}
+
+/** What a compiled source is known by. */
+export function hashOf(code: string): string {
+  return createHash('sha256').update(code).digest('hex').slice(0, 12)
 }
 
 function optionalFunction(exports: Record<string, unknown>, name: string): Method | undefined {

@@ -31,6 +31,8 @@ export interface InterfaceHost {
   methodsOf(module: string): readonly string[] | undefined
   /** Durable values of the interface, shared by the cage's copies. */
   readonly memory: InterfaceMemory
+  /** What cages and the runtime want people to know (docs/adapters/notifications.md). */
+  readonly notifications: HostNotifications
   /** Lets engineers ask a schedule (docs/adapters/schedule.md); what they ask comes to one copy of the cage. Resolves with what ends that. */
   expose(schedule: ExposedSchedule): Promise<() => Promise<void>>
   /** Cancels the calls of an owner: they reject with CANCELLED, and their callees' signals fire. */
@@ -47,7 +49,7 @@ export interface InterfaceCallOptions {
   owner?: object | undefined
   /** Becomes `ctx.request.id`. Default: a new one. */
   requestId?: string | undefined
-  /** W3C trace context of the outside request. */
+  /** W3C trace context of the outside request, if it brings a good one (src/traceparent.ts). */
   traceparent?: string | undefined
   /** Becomes `ctx.request.protocol`, e.g. `http`. */
   protocol?: string | undefined
@@ -56,7 +58,7 @@ export interface InterfaceCallOptions {
 }
 
 /** How one call of an interface is enqueued. */
-export interface InterfaceQueueOptions extends Pick<InterfaceCallOptions, 'requestId' | 'protocol' | 'parameters'> {
+export interface InterfaceQueueOptions extends Pick<InterfaceCallOptions, 'requestId' | 'traceparent' | 'protocol' | 'parameters'> {
   /** A second call with it is not run. */
   id: string
   /** Dead after so long. Default: as the queue says. */
@@ -68,6 +70,41 @@ export interface InterfaceMemory {
   get(key: string): Promise<unknown>
   /** Compare-and-set: `change` may be asked several times. What it throws is thrown, and nothing is written. */
   update(key: string, change: (current: unknown) => unknown): Promise<unknown>
+}
+
+/** How much people should mind. alert: somebody must act now. */
+export type NotificationLevel = 'info' | 'warn' | 'error' | 'alert'
+
+/** What people should know, as it is kept and delivered. */
+export interface KeptNotification {
+  level: NotificationLevel
+  cage: string
+  module?: string | undefined
+  node?: string | undefined
+  /** Of the request that it is about. */
+  request?: string | undefined
+  /** Epoch ms. */
+  at: number
+  message: string
+  /** What the runtime itself tells has one: docs/monitoring.md. */
+  kind?: string | undefined
+  /** It stands for so many of the same, of which it is the latest. */
+  repeated?: number | undefined
+  details?: unknown
+  /** Its number among all that are kept. */
+  seq: number
+}
+
+/** The notifications that are kept, 10,000 of all cages. They reject with UNAVAILABLE. */
+export interface HostNotifications {
+  /** The number of the latest one; 0: there is none. */
+  last(): Promise<number>
+  /** Undefined: it is not kept any more. */
+  get(seq: number): Promise<KeptNotification | undefined>
+  /** Those of a level and above that came after a number, oldest first. */
+  list(after: number, level: NotificationLevel): AsyncIterable<KeptNotification>
+  /** Calls `listener`, which never throws, when one of a level or above is sent: a moment before it is kept. Resolves with what ends that. */
+  follow(level: NotificationLevel, listener: () => void): Promise<() => void>
 }
 
 /** What engineers ask a schedule. */
@@ -101,6 +138,8 @@ export interface Scope {
   readonly signal: AbortSignal
   /** The same, cheaper, where whoever makes the scope offers it: a signal costs as much as a tenth of a database's call (src/scope.ts uses it). */
   readonly watch?: ScopeWatch | undefined
+  /** W3C trace context of the work: a protocol that has a place for it (a header) passes it on, unless the caller has put one there himself. */
+  readonly traceparent?: string | undefined
 }
 
 export interface ScopeWatch {

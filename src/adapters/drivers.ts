@@ -4,6 +4,7 @@ import type { Adapter, Driver } from './adapter.ts'
 /** Every driver of the runtime. */
 export const DRIVERS: ReadonlyMap<string, Driver> = new Map<string, Driver>([
   ['http', { ...listening(() => import('./http/server.ts')), ...opening(() => import('./http/client.ts')) }],
+  ['notifications', listening(() => import('./notifications/server.ts'))],
   ['schedule', listening(() => import('./schedule/server.ts'))],
   ['mongodb', { ...listening(() => import('./mongodb/listener.ts')), ...opening(() => import('./mongodb/resource.ts')) }],
   ['oracle', opening(() => import('./oracle/resource.ts'))],

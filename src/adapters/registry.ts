@@ -10,6 +10,7 @@ import { httpOptions } from './http/options.ts'
 import { jmsListenOptions, jmsOptions } from './jms/options.ts'
 import { mongoListenOptions, mongoOptions } from './mongodb/options.ts'
 import { mysqlOptions } from './mysql/options.ts'
+import { notificationsOptions } from './notifications/options.ts'
 import { oracleOptions } from './oracle/options.ts'
 import type { CacheSettings, PoolSettings } from './pool/contract.ts'
 import { cacheOptions, poolOptions } from './pool/options.ts'
@@ -24,6 +25,7 @@ import { xmlrpcListenOptions, xmlrpcOptions } from './xmlrpc/options.ts'
 
 const SCHEMAS: Readonly<Record<string, Pick<Adapter, 'options' | 'resourceOptions'>>> = {
   http: { options: httpOptions, resourceOptions: httpClientOptions },
+  notifications: { options: notificationsOptions },
   schedule: { options: scheduleOptions },
   mongodb: { options: mongoListenOptions, resourceOptions: mongoOptions },
   oracle: { resourceOptions: oracleOptions },

@@ -4,6 +4,7 @@
  */
 import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
+import type { Discovered, Inspection } from './inspect/contract.ts'
 import type { Journals } from './journal/contract.ts'
 import type { Consumer, Culprit, EnqueueOptions, QueueAdmin, QueuePolicy } from './queue/contract.ts'
 import type { Survey } from './survey/contract.ts'
@@ -200,6 +201,10 @@ export interface Notification {
   /** Epoch ms. */
   at: number
   message: string
+  /** What the runtime itself tells has one, by which rules select: `call.dead` and so on (docs/monitoring.md). */
+  kind?: string | undefined
+  /** It stands for so many of the same, of which it is the latest. */
+  repeated?: number | undefined
   /** Anything that JSON can hold. */
   details?: unknown
 }
@@ -215,16 +220,27 @@ export interface NotificationFilter {
   /** This level, and those above. */
   level?: NotificationLevel | undefined
   cage?: string | undefined
+  /** Kept after the one with this `seq`. */
+  after?: number | undefined
 }
 
 /** What people should know: the last 10,000, of all cages. Made when the first one is sent. */
 export interface Notifications {
+  /**
+   * Sends what the runtime has to tell, and forgets: what could not be kept is logged. More of the same level, cage, module and kind within a
+   * minute are counted and told together. `about`: what it is about where these do not say so, a resource or a queue.
+   */
+  tell(notification: Notification, about?: string): void
   /** Resolves once the server has it. Rejects with UNAVAILABLE, DEADLINE_EXCEEDED (nobody knows), INVALID_ARGUMENT, PAYLOAD_TOO_LARGE. */
   send(notification: Notification, deadline: number): Promise<void>
   /** Oldest first: what there is now. */
   list(filter: NotificationFilter): AsyncIterable<Kept>
   /** Tells `listener`, which never throws, what is sent from now on. Resolves with what ends that. */
-  follow(filter: Omit<NotificationFilter, 'since'>, listener: (sent: Notification) => void): Promise<() => void>
+  follow(filter: Omit<NotificationFilter, 'since' | 'after'>, listener: (sent: Notification) => void): Promise<() => void>
+  /** Undefined: it is not kept any more, or never was. */
+  get(seq: number): Promise<Kept | undefined>
+  /** The `seq` of the latest one; 0: there is none. */
+  last(): Promise<number>
 }
 
 /** A connection to the bus. */
@@ -261,6 +277,10 @@ export interface Bus {
   readonly notifications: Notifications
   /** What all cages do. */
   readonly survey: Survey
+  /** Every copy of every cage, or of one, with its methods, as discovery tells; `withinMs`: at most so long, default 1,000. */
+  discover(options?: { cage?: string | undefined; withinMs?: number | undefined; quietMs?: number | undefined }): Promise<Discovered[]>
+  /** What the server is like, and what it stores for us. */
+  inspect(): Promise<Inspection>
   /** Answers discovery for the cage, and takes cancellations. */
   announce(service: ServiceInfo): Promise<Subscription>
   /**
@@ -283,6 +303,8 @@ export interface CallKeeper {
   table(): SharedArrayBuffer
   /** The table's worker has ended: its calls are given out again, those of the culprit with a note. */
   handBack(table: SharedArrayBuffer, culprit: Culprit): Promise<void>
+  /** See `Notifications.tell`; connects if need be. */
+  tell(notification: Notification, about?: string): void
   /** Connects; until then nothing is kept alive. */
   connect(): void
   close(): Promise<void>

@@ -8,7 +8,7 @@ import type { BusOptions } from './connection.ts'
 import { holdsAnything, sharedHeld } from './queue/held.ts'
 
 /** A keeper with its connection (nats.ts). */
-export type OpenKeeper = Pick<CallKeeper, 'handBack' | 'close'>
+export type OpenKeeper = Pick<CallKeeper, 'handBack' | 'tell' | 'close'>
 
 /** Keeps held calls alive over a connection of its own. */
 export function callKeeper(name: string, options: BusOptions, log: Log): CallKeeper {
@@ -29,6 +29,11 @@ export function callKeeper(name: string, options: BusOptions, log: Log): CallKee
       tables.delete(table)
       if (holdsAnything(table)) await (await connect()).handBack(table, culprit)
     },
+    tell: (notification, about) =>
+      void connect().then(
+        (keeper) => keeper.tell(notification, about),
+        (error: unknown) => log.debug({ err: error, kind: notification.kind }, 'a notification could not be kept'),
+      ),
     connect: () => void connect().catch(() => {}), // only close() ends the waiting for the bus
     close: async () => {
       closing.abort()

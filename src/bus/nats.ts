@@ -1,11 +1,13 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
 import { type NatsConnection, nuid } from 'nats'
 import type { Log } from '../log.ts'
-import type { Bus } from './bus.ts'
+import type { Bus, Notifications } from './bus.ts'
 import { Caller } from './caller.ts'
 import type { OpenKeeper } from './callkeeper.ts'
 import { type BusOptions, type Connection, openConnection } from './connection.ts'
 import { announce } from './discovery.ts'
+import { discover } from './inspect/discover.ts'
+import { inspect } from './inspect/inspect.ts'
 import { JetStream } from './jetstream.ts'
 import { BusJournals } from './journal/journals.ts'
 import { answerWhetherAlive, isAlive } from './liveness.ts'
@@ -19,6 +21,7 @@ import { Server } from './server.ts'
 import { States } from './state/states.ts'
 import { callSubject, cancelSubject } from './subjects.ts'
 import { BusSurvey } from './survey/survey.ts'
+import { type Turns, takeTurn } from './turns.ts'
 
 /** Connects and returns the bus; waits for a server as long as it takes, or until `signal`. */
 export async function openBus(
@@ -34,7 +37,6 @@ export async function openBus(
   const caller = new Caller(connection, outbox)
   const server = new Server(nc, outbox)
   const id = nuid.next()
-  const queues = new Queues(id, nc, connection, outbox, caller, log, { replicas: options.replicas, ...queuesOptions })
   const { replicas } = options
   const js = new JetStream(caller)
   const states = new States(js, { nc, connection, log }, replicas)
@@ -42,6 +44,10 @@ export async function openBus(
   answerWhetherAlive(nc, id)
   const maxPayload = (): number => nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
   const journals = new BusJournals({ js, id, maxPayload, log, replicas, isAlive: alive })
+  const notifications = new BusNotifications(js, nc, replicas, log)
+  const tell: Notifications['tell'] = (notification, about) => notifications.tell(notification, about)
+  const turns: Turns = (cage, name, everyMs) => takeTurn(states, cage, name, everyMs)
+  const queues = new Queues({ id, nc, connection, outbox, caller, log, tell, turns }, { replicas, ...queuesOptions })
   return {
     id,
     get connected() {
@@ -62,8 +68,10 @@ export async function openBus(
     schedules: busSchedules(nc, caller, outbox),
     state: (cage, module, maxAgeMs) => states.of(cage, module, maxAgeMs),
     journals,
-    notifications: new BusNotifications(js, nc, replicas),
+    notifications,
     survey: new BusSurvey(nc, log),
+    discover: (discoverOptions) => discover(nc, discoverOptions),
+    inspect: () => inspect(connection, js, usesTls(options)),
     isAlive: alive,
     async announce(service) {
       const cancellations = nc.subscribe(cancelSubject(service.name), {
@@ -79,6 +87,7 @@ export async function openBus(
     async close() {
       journals.close()
       await queues.close()
+      await notifications.close(connection.connected)
       caller.close()
       await close(connection)
     },
@@ -114,14 +123,22 @@ export async function openKeeper(
   tables: ReadonlySet<SharedArrayBuffer>,
 ): Promise<OpenKeeper> {
   const connection = await openConnection(name, options, log, signal)
-  const keeper = new Keeper(new JetStream(new Caller(connection, new Outbox(connection.nc))), tables, log)
+  const js = new JetStream(new Caller(connection, new Outbox(connection.nc)))
+  const keeper = new Keeper(js, tables, log)
+  const notifications = new BusNotifications(js, connection.nc, options.replicas, log)
   return {
+    tell: (notification, about) => notifications.tell(notification, about),
     handBack: (table, culprit) => keeper.handBack(table, culprit),
-    close: () => {
+    close: async () => {
       keeper.close()
-      return close(connection)
+      await notifications.close(connection.connected)
+      await close(connection)
     },
   }
+}
+
+function usesTls({ tls, servers }: BusOptions): boolean {
+  return tls !== undefined || servers.some((server) => server.startsWith('tls://'))
 }
 
 async function close({ connected, nc }: Connection): Promise<void> {

@@ -5,9 +5,11 @@
 import type { NatsConnection } from 'nats'
 import { CageError } from '../errors.ts'
 import { toJson } from '../json.ts'
+import type { Log } from '../log.ts'
 import { isName } from '../names.ts'
 import type { Kept, Notification, NotificationFilter, Notifications } from './bus.ts'
 import { isCode, type JetStream, type StoredMessage } from './jetstream.ts'
+import { Teller } from './teller.ts'
 
 const STREAM = 'NOTIFICATIONS'
 const KEPT = 10_000
@@ -21,12 +23,32 @@ export class BusNotifications implements Notifications {
   readonly #js: JetStream
   readonly #nc: NatsConnection
   readonly #replicas: { num_replicas?: number }
+  readonly #teller: Teller
   #opening: Promise<unknown> | undefined
 
-  constructor(js: JetStream, nc: NatsConnection, replicas: number | undefined) {
+  constructor(js: JetStream, nc: NatsConnection, replicas: number | undefined, log: Log) {
     this.#js = js
     this.#nc = nc
     this.#replicas = replicas === undefined ? {} : { num_replicas: replicas }
+    this.#teller = new Teller((notification, deadline) => this.send(notification, deadline), log)
+  }
+
+  tell(notification: Notification, about?: string): void {
+    this.#teller.tell(notification, about)
+  }
+
+  /** Sends what the teller has counted. */
+  async close(connected: boolean): Promise<void> {
+    await this.#teller.close(connected)
+  }
+
+  async get(seq: number): Promise<Kept | undefined> {
+    const stored = await this.#js.get(STREAM, { seq })
+    return stored && read(stored)
+  }
+
+  async last(): Promise<number> {
+    return (await this.#js.streamInfo(STREAM))?.state.last_seq ?? 0
   }
 
   async send(notification: Notification, deadline: number): Promise<void> {
@@ -37,9 +59,10 @@ export class BusNotifications implements Notifications {
     await this.#js.publish(`notify.${level}.${cage}`, Buffer.from(toJson(notification)), { deadline, patient: true })
   }
 
-  async *list({ since, level = 'info', cage }: NotificationFilter): AsyncIterable<Kept> {
+  async *list({ since, level = 'info', cage, after = 0 }: NotificationFilter): AsyncIterable<Kept> {
     const { first_seq = 1, last_seq = 0 } = (await this.#js.streamInfo(STREAM))?.state ?? {}
-    const first = since === undefined ? first_seq : await this.#js.firstSince(STREAM, since, last_seq)
+    const known = since === undefined ? first_seq : await this.#js.firstSince(STREAM, since, last_seq)
+    const first = Math.max(known, after + 1)
     for (let at = first; at <= last_seq; at += BATCH) {
       const seqs = Array.from({ length: Math.min(BATCH, last_seq + 1 - at) }, (_, i) => at + i)
       for (const stored of await Promise.all(seqs.map((seq) => this.#js.get(STREAM, { seq })))) {
@@ -50,7 +73,7 @@ export class BusNotifications implements Notifications {
   }
 
   async follow(
-    { level = 'info', cage = '*' }: Omit<NotificationFilter, 'since'>,
+    { level = 'info', cage = '*' }: Omit<NotificationFilter, 'since' | 'after'>,
     listener: (sent: Notification) => void,
   ): Promise<() => void> {
     const subscriptions = LEVELS.slice(LEVELS.indexOf(level)).map((each) =>

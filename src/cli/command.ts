@@ -25,6 +25,10 @@ export interface Command {
   /** `queue show NAME` */
   usage: string
   summary: string
+  /** What it takes: the shell's completion asks. */
+  words: Words
+  /** Not in the list of commands: only programs call it. */
+  hidden?: boolean
   run(argv: string[]): Promise<number>
 }
 
@@ -46,7 +50,7 @@ export function command<W extends Words>(spec: CommandSpec<W>): Command {
       return fail(error, 'json' in values && values.json === true)
     }
   }
-  return { name, usage, summary, run: start }
+  return { name, usage, summary, words, run: start }
 }
 
 function help<W extends Words>({ summary, notes, words, examples }: CommandSpec<W>, usage: string): string {

@@ -50,11 +50,16 @@ export function fail(error: unknown, json: boolean): number {
 
 /** Rows under their heads, aligned; a column of numbers to the right. */
 export function printTable(heads: string[], rows: Cell[][]): void {
+  for (const line of tableLines(heads, rows)) print(line)
+}
+
+/** The same, as lines. */
+export function tableLines(heads: string[], rows: Cell[][]): string[] {
   const all = [heads.map((text): Cell => ({ text, style: 'dim' })), ...rows]
   const widths = heads.map((_, column) => Math.max(...all.map((row) => textOf(row[column]).length)))
-  const numeric = heads.map((_, column) => rows.length > 0 && rows.every((row) => /^\d+$/.test(textOf(row[column]))))
+  const numeric = heads.map((_, column) => rows.length > 0 && rows.every((row) => /^(\d[\d.,]*|-)$/.test(textOf(row[column]))))
   const edge = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY
-  for (const row of all) {
+  return all.map((row) => {
     let left = edge
     const cells = row.map((cell, column) => {
       const text = textOf(cell)
@@ -65,8 +70,8 @@ export function printTable(heads: string[], rows: Cell[][]): void {
       left = Math.max(0, left - cut.length - 2)
       return typeof cell === 'object' ? paint(cut, cell.style) : cut
     })
-    print(cells.join('  ').trimEnd())
-  }
+    return cells.join('  ').trimEnd()
+  })
 }
 
 /** `name  value` lines. */
@@ -126,6 +131,7 @@ function textOf(cell: Cell | undefined): string {
   return typeof cell === 'object' ? plain(cell.text) : plain(String(cell))
 }
 
-function paint(text: string, style: Style): string {
+/** On a terminal that wants colours. */
+export function paint(text: string, style: Style): string {
   return process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text
 }

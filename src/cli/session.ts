@@ -21,15 +21,14 @@ export const BUS_WORDS: { bus: Word<string[][]>; config: Word<string | undefined
 export async function withBus(
   name: string,
   { bus: flags, config = 'config' }: Pick<Values<typeof BUS_WORDS>, 'bus' | 'config'>,
-  use: (bus: Bus) => Promise<number>,
+  use: (bus: Bus, options: BusOptions) => Promise<number>,
 ): Promise<number> {
   const configured = await busConfig(resolve(config))
   if (Array.isArray(configured)) return refuse(configured)
-  const { embedded, ...rest } = configured
-  const servers = serversOf(flags.flat(), process.env, rest.servers) ?? [`nats://127.0.0.1:${embedded.port}`]
-  const bus = await connectOnce(name, { ...rest, servers })
+  const options = busOptions(flags, configured)
+  const bus = await connectOnce(name, options)
   try {
-    return await use(bus)
+    return await use(bus, options)
   } finally {
     await bus.close()
   }
@@ -47,8 +46,13 @@ export async function withQueues(
   })
 }
 
+/** How the bus is reached: as the command line, NATS_URL or the configuration say, else at this machine's own server. */
+export function busOptions(flags: string[][], { embedded, ...rest }: NodeSettings['bus']): BusOptions {
+  return { ...rest, servers: serversOf(flags.flat(), process.env, rest.servers) ?? [`nats://127.0.0.1:${embedded.port}`] }
+}
+
 /** What `config/node.ts` says of the bus, or its mistakes. Without one zod and the compiler are not loaded: half of a short command's time. */
-async function busConfig(configDir: string): Promise<NodeSettings['bus'] | string[]> {
+export async function busConfig(configDir: string): Promise<NodeSettings['bus'] | string[]> {
   if (!['node.ts', 'node.js'].some((file) => existsSync(join(configDir, file)))) return { embedded: { port: EMBEDDED_PORT } }
   const [{ readNodeConfig }, door] = await Promise.all([import('../config.ts'), import('../index.ts')])
   const read = await readNodeConfig({ configDir, cacheDir: resolve('.menagerie', 'cache'), door })
@@ -56,7 +60,7 @@ async function busConfig(configDir: string): Promise<NodeSettings['bus'] | strin
 }
 
 /** A node waits for its bus; a person wants to know. */
-async function connectOnce(name: string, options: BusOptions): Promise<Bus> {
+export async function connectOnce(name: string, options: BusOptions): Promise<Bus> {
   const { openBus } = await import('../bus/nats.ts')
   try {
     return await openBus(`menagerie ${name}`, options, LOG, AbortSignal.abort())

@@ -1,5 +1,5 @@
 /** Values as people write and read them: durations, times, targets, JSON. Pure; a reader throws an Error that says what would be right. */
-import { isMethodName, isName } from '../names.ts'
+import { didYouMean, isMethodName, isName } from '../names.ts'
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -86,13 +86,21 @@ export function readReason(text: string): string {
   throw new Error('it must say something')
 }
 
-/** One of a few words. */
-export function readOneOf<const T extends string>(...known: T[]): (text: string) => T {
-  return (text) => {
+/** `cage` or `cage.module` */
+export function readPlace(text: string): { cage: string; module: string | undefined } {
+  const [cage = '', module, ...more] = text.split('.')
+  if (more.length === 0 && isName(cage) && (module === undefined || isName(module))) return { cage, module }
+  throw new Error('it looks like sample or sample.greeter')
+}
+
+/** One of a few words, which the shell's completion knows too. */
+export function readOneOf<const T extends string>(...known: T[]): ((text: string) => T) & { readonly choices: readonly T[] } {
+  const read = (text: string): T => {
     const found = known.find((word) => word === text)
-    if (found === undefined) throw new Error(`it must be ${known.join(' or ')}`)
+    if (found === undefined) throw new Error(`it must be ${known.join(' or ')}${didYouMean(text, known)}`)
     return found
   }
+  return Object.assign(read, { choices: known })
 }
 
 /** `2026-11-24 08:30:00`, in this machine's time zone. */
@@ -127,6 +135,6 @@ export function showBytes(bytes: number): string {
 }
 
 /** `1 call`, `1,204 calls` */
-export function plural(count: number, noun: string): string {
-  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`
+export function plural(count: number, noun: string, many: string = `${noun}s`): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? noun : many}`
 }

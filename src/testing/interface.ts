@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { interfaceHost } from '../actors/interface.ts'
+import { Trail } from '../actors/trail.ts'
 import type { Adapter, Listener } from '../adapters/adapter.ts'
 import type { Bus, Call, Outcome } from '../bus/bus.ts'
 import { CageError, CODES } from '../errors.ts'
@@ -232,7 +233,15 @@ async function bench(t: TestContext, { adapter, world: makeWorld }: Protocol): P
   const dataDir = mkdtempSync(join(tmpdir(), 'menagerie-interface-'))
   atEnd(t, () => rmSync(dataDir, { recursive: true, force: true }))
   let requests = 0
-  const source = { bus, cage: CAGE, name: 'tested', log: recordingLog().log, dataDir, newRequestId: () => `r${++requests}` }
+  const source = {
+    bus,
+    cage: CAGE,
+    name: 'tested',
+    log: recordingLog().log,
+    dataDir,
+    newRequestId: () => `r${++requests}`,
+    trail: new Trail('test', CAGE),
+  }
   return {
     world,
     bus,

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connect } from 'node:tls'
 import { interfaceHost } from '../../src/actors/interface.ts'
+import { Trail } from '../../src/actors/trail.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import { readCredentials } from '../../src/adapters/http/certificate.ts'
 import { httpOptions } from '../../src/adapters/http/options.ts'
@@ -39,7 +40,16 @@ async function start(t: TestContext, tls: object, options: object = {}): Promise
   const bus = await testBus(t, server.url)
   await bus.serve('t', 'echo', { handle: (call, settle) => settle({ ok: true, result: { body: call.args[0] } }), cancel: () => {} })
   const { log, said } = recordingLog()
-  const host = interfaceHost({ bus, cage: 't', name: 'x', log, dataDir: folder(t), timeoutMs: () => 5_000, newRequestId: () => 'r' })
+  const host = interfaceHost({
+    bus,
+    cage: 't',
+    name: 'x',
+    log,
+    dataDir: folder(t),
+    timeoutMs: () => 5_000,
+    newRequestId: () => 'r',
+    trail: new Trail('test', 't'),
+  })
   const listener = await listen(httpOptions.parse({ port: 0, handler: 'echo.request', tls, ...options }), host)
   atEnd(t, () => listener.stop())
   return { listener, address: listener.address, port: Number(new URL(listener.address).port), said }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { type TestContext, test } from 'node:test'
 import { interfaceHost } from '../../src/actors/interface.ts'
+import { Trail } from '../../src/actors/trail.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import { scheduleOptions } from '../../src/adapters/schedule/options.ts'
 import { listen } from '../../src/adapters/schedule/server.ts'
@@ -267,6 +268,7 @@ async function cage(t: TestContext, how: 'answering' | 'held' | 'failing' = 'ans
         dataDir: tmpdir(),
         timeoutMs: () => 20_000,
         newRequestId: () => 'new',
+        trail: new Trail('test', name),
       }
       const listener = await listen(scheduleOptions.parse(options), interfaceHost(source))
       atEnd(t, async () => {

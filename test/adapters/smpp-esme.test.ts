@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { interfaceHost } from '../../src/actors/interface.ts'
+import { Trail } from '../../src/actors/trail.ts'
 import type { Listener } from '../../src/adapters/adapter.ts'
 import type { SmppReceipt, SmppReceived } from '../../src/adapters/smpp/api.ts'
 import { pack } from '../../src/adapters/smpp/gsm.ts'
@@ -182,7 +183,16 @@ test('smpp esme: parts lie in the memory that the bus has', async (t) => {
   const server = await startNats(t)
   const bus = await testBus(t, server.url)
   const { log } = recordingLog()
-  const source = { bus, cage: 'shop', name: 'inbox', log, dataDir: '', timeoutMs: () => 5_000, newRequestId: () => 'r' }
+  const source = {
+    bus,
+    cage: 'shop',
+    name: 'inbox',
+    log,
+    dataDir: '',
+    timeoutMs: () => 5_000,
+    newRequestId: () => 'r',
+    trail: new Trail('test', 'shop'),
+  }
   const it = await bench(t)
   Object.assign(it.host, { memory: interfaceHost(source).memory })
   await it.start()

@@ -101,7 +101,7 @@ test('bus: $SRV.INFO shows a cage’s endpoints as ADR-32 has them', async () =>
   assert.equal(typeof info.description, 'string')
   assert.deepEqual(
     info.endpoints.find((endpoint) => endpoint.name === 'greeter-hello'),
-    { name: 'greeter-hello', subject: 'sample.greeter.hello', queue_group: 'sample', metadata: { version: '1' } },
+    { name: 'greeter-hello', subject: 'sample.greeter.hello', queue_group: 'sample', metadata: { version: '1', args: 'name' } },
   )
   for (const endpoint of info.endpoints) assert.match(endpoint.name, TOKEN)
   assert.ok(info.endpoints.some((endpoint) => endpoint.subject === 'sample.greeter.$bye'))
@@ -211,7 +211,7 @@ test('bus: counters outlive a reload, and the version is the new one', async () 
   assert.equal((await ask(nc, 'other.clerk.work')).body, 2)
   const after = await statsOf('other', 'clerk-work')
   assert.equal(after.num_requests, Number(num_requests) + 1)
-  assert.notDeepEqual(after.metadata, { version: '1' })
+  assert.notDeepEqual(after.metadata, { version: '1', args: '' })
 })
 
 test('bus: two copies of a cage answer with ids of their own', async (t) => {

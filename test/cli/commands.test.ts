@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { Bus } from '../../src/bus/bus.ts'
+import type { Command } from '../../src/cli/command.ts'
 import { testBus } from '../../src/testing/bus.ts'
 import { type NatsServer, startNats } from '../../src/testing/nats.ts'
 import { suite } from '../../src/testing/owner.ts'
@@ -68,6 +69,22 @@ async function output(...words: string[]): Promise<string> {
   const { status, stdout, stderr } = await run(...words)
   assert.equal(status, 0, `${words.join(' ')}: ${stderr}`)
   return stdout
+}
+
+/** What is written to standard output meanwhile. */
+async function saying(act: () => Promise<unknown>): Promise<string> {
+  const { write } = process.stdout
+  let text = ''
+  process.stdout.write = ((chunk: unknown) => {
+    text += String(chunk)
+    return true
+  }) as typeof write // only texts come
+  try {
+    await act()
+  } finally {
+    process.stdout.write = write
+  }
+  return text
 }
 
 /** What a command prints with `--json`. */
@@ -391,15 +408,44 @@ test('cli: wrong words are told all at once, with what was meant', async () => {
     assert.equal((await wrong(...words)).length, 2, words.join(' '))
 })
 
-test('cli: every command has a help with an example', async () => {
+test('cli: every command has a help with an example, and --json', async () => {
   const all = await output('--help')
-  const names = [...all.matchAll(/^ {2}((?:queue|dead|saga|schedule|tx) \w+|call|types)/gm)].map(([, name = '']) => name)
-  assert.equal(names.length, 24)
-  for (const name of names)
-    assert.match(
-      await output(...name.split(' '), '--help'),
-      new RegExp(`^usage: menagerie ${name}(?:.*\\n)*example:\n {2}menagerie ${name} ?`, 'm'),
-    )
+  const names = (await json<{ name: string }>('help')).map(({ name }) => name)
+  assert.ok(names.length > 30 && !names.includes('complete-words'))
+  const commands = await Promise.all(
+    [
+      'call',
+      'completion',
+      'dead',
+      'doctor',
+      'level',
+      'ls',
+      'new',
+      'notify',
+      'queue',
+      'repl',
+      'saga',
+      'schedule',
+      'status',
+      'tail',
+      'top',
+      'tx',
+      'types',
+    ].map(
+      async (file) =>
+        Object.values((await import(`../../src/cli/${file}.ts`)) as object).flatMap((value) =>
+          Array.isArray(value) ? value : [],
+        ) as Command[],
+    ),
+  )
+  for (const { name, usage, words, run: help } of commands.flat()) {
+    assert.ok(all.includes(`\n  ${usage} `) && names.includes(name), name)
+    assert.ok('json' in words, `${name} --json`)
+    const text = await saying(() => help(['--help']))
+    assert.match(text, new RegExp(`^usage: menagerie ${name}(?:.*\\n)*example:\n {2}menagerie ${name} ?|echo`, 'm'))
+  }
+  assert.match(all, /^Exit status: 0 done/m)
+  assert.match(await output('completion', '--help'), /example:\n {2}menagerie completion bash/)
   assert.match(await output('dead', '--help'), /dead retry/)
   assert.equal((await run('dead')).status, 78)
 })

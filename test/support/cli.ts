@@ -39,10 +39,12 @@ export function running(owner: Owner, dir: string, env: Record<string, string>, 
     return status as number | null
   }
   atEnd(owner, async () => void (await stop()))
-  return { stop, until: async (text) => void (await eventually(text, () => said.includes(text))) }
+  return { stop, said: () => said, until: async (text) => void (await eventually(text, () => said.includes(text))) }
 }
 
 export interface Running {
+  /** Everything that it has said. */
+  said(): string
   /** Resolves when it has said so. */
   until(text: string): Promise<void>
   /** SIGINT; its exit status. */

@@ -3,7 +3,7 @@ import type { Bus } from '../../bus/bus.ts'
 import { CageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
 import { type Action, fold, type OrderEvent, orderJournal, parseTransactionId, type TxEvent, type TxView } from './events.ts'
-import { recordOf, type TxRecord } from './history.ts'
+import { recordFrom, recordOf, type TxRecord } from './history.ts'
 import { type Incident, Incidents } from './incidents.ts'
 
 /** A transaction that has not ended. */
@@ -42,7 +42,7 @@ export async function* endedTransactions(
   bus: Bus,
   filter: { cage?: string | undefined; since?: number | undefined },
 ): AsyncIterable<TxRecord> {
-  for await (const record of bus.journals.history({ ...filter, kind: 'tx' })) yield record as TxRecord // nothing else is kept there
+  for await (const record of bus.journals.history({ ...filter, kind: 'tx' })) yield recordFrom(record)
 }
 
 /** A transaction by its id, wherever it stands; undefined if nothing is known of it. */

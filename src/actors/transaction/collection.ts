@@ -43,15 +43,16 @@ export class Collection {
     const refusal = this.scope.ended()
     if (refusal) this.#decide?.reject(refusal)
     const start = (index: number): void => this.#start(index, placeOf(index, this.scope))
-    const indexes = this.#participants.map((_, index) => index)
-    const last = indexes.filter((index) => this.#participants[index]?.record.participant === 'irreversible')
-    const first = indexes.filter((index) => !last.includes(index))
+    const first: number[] = []
+    const last: number[] = []
+    for (const [index, { record }] of this.#participants.entries()) (record.participant === 'irreversible' ? last : first).push(index)
     for (const index of first) start(index)
-    void Promise.all(this.#running).then(() => {
-      const failed = first.some((index) => this.results[index] instanceof CageError)
-      if (this.#accept || !failed) for (const index of last) start(index) // C1
-    })
-    if (indexes.length === 0) this.#evaluate()
+    if (last.length > 0)
+      void Promise.all(this.#running).then(() => {
+        const failed = first.some((index) => this.results[index] instanceof CageError)
+        if (this.#accept || !failed) for (const index of last) start(index) // C1
+      })
+    if (this.#participants.length === 0) this.#evaluate()
     try {
       return await accepted
     } finally {

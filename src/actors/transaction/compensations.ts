@@ -18,12 +18,12 @@ export class Compensations {
     this.#bus = bus
   }
 
-  /** Makes those participants compensable that were named without an undo and have one. */
-  async apply(participants: readonly Participant[], request: Plan['request'], scope: Scope): Promise<void> {
+  /** Makes those participants compensable that were named without an undo and have one; undefined if nobody needs to be asked. */
+  apply(participants: readonly Participant[], request: Plan['request'], scope: Scope): Promise<unknown> | undefined {
     const asked = participants.filter(
       (each): each is ModuleParticipant => each instanceof ModuleParticipant && each.record.undo === undefined,
     )
-    if (asked.length > 0) await Promise.all(asked.map((participant) => this.#applyOne(participant, request, scope)))
+    return asked.length > 0 ? Promise.all(asked.map((participant) => this.#applyOne(participant, request, scope))) : undefined
   }
 
   async #applyOne(participant: ModuleParticipant, request: Plan['request'], { deadline }: Scope): Promise<void> {

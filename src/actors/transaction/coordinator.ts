@@ -56,7 +56,7 @@ export class Coordinator {
     this.#compensations = new Compensations(source.bus)
     const finisher = new Finisher(bus, cage, pools)
     const incidents = new Incidents(bus)
-    const history = new History(bus, cage, log, () => this.#writer?.trim())
+    const history = new History(bus, cage, log, () => this.#writer?.trimmer() ?? (() => {}))
     this.#deps = { bus, finisher, pools, history, incidents, log, patienceMs, stopping: this.#stopping.signal }
     if (!source.recovers) return
     this.#recovery = new Recovery({
@@ -87,16 +87,26 @@ export class Coordinator {
   }
 
   /** Runs a transaction; see `Transaction.execute`. */
-  async execute(
+  execute(
     participants: readonly Participant[],
     asker: Pick<Plan, 'by' | 'request'>,
     scope: Scope,
     options: TransactionOptions,
   ): Promise<unknown> {
-    await this.#compensations.apply(participants, asker.request, scope)
+    const asking = this.#compensations.apply(participants, asker.request, scope)
+    if (asking !== undefined) return asking.then(() => this.#run(participants, asker, scope, options))
+    return this.#run(participants, asker, scope, options)
+  }
+
+  #run(
+    participants: readonly Participant[],
+    { by, request }: Pick<Plan, 'by' | 'request'>,
+    scope: Scope,
+    options: TransactionOptions,
+  ): Promise<unknown> {
     const writer = this.#open()
     const tx = ++this.#transactions
-    const plan: Plan = { ...asker, deadline: scope.deadline, participants: participants.map(({ record }) => record) }
+    const plan: Plan = { by, request, deadline: scope.deadline, participants: participants.map(({ record }) => record) }
     const view: TxView = newView(transactionId(writer.journal.name, tx), tx, plan)
     writer.views.add(view)
     this.#running.add(view.id)
@@ -104,7 +114,7 @@ export class Coordinator {
       this.#running.delete(view.id)
       if (this.#running.size === 0) this.#idle?.()
     }
-    return await new Execution(writer, view, participants, options).run(scope, settled)
+    return new Execution(writer, view, participants, options).run(scope, settled)
   }
 
   /** O1 */

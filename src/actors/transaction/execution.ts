@@ -3,6 +3,7 @@
  * T1. Intent before effect: what outlives this process is begun, prepared or committed only once the journal has the plan.
  * T2. The decision is a record; with one-phase participants it is their commit, whose identity stands in the journal before.
  * T3. Until the decision, the deadline, a caller that goes and a refusal roll back; after it, it is carried out whatever happens.
+ * T4. Nobody waits for the record of the end: without it what was decided is carried out again, to the same effect.
  */
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
@@ -12,7 +13,7 @@ import { whenEnded } from '../../scope.ts'
 import { boundary } from './boundary.ts'
 import { Collection } from './collection.ts'
 import type { TransactionOptions } from './contract.ts'
-import { type NewEvent, needsJournal, type TxView } from './events.ts'
+import { type NewEvent, needsJournal, type TxOutcome, type TxView } from './events.ts'
 import type { Pools } from './finisher.ts'
 import type { Participant, Place } from './participant.ts'
 import { reportOf } from './report.ts'
@@ -47,35 +48,38 @@ export class Execution {
   }
 
   /** Settles when the scope ends at the latest. `settled` is called when nothing is left to be done, which may be later. */
-  async run(scope: Scope, settled: () => void): Promise<unknown> {
-    let off = (): void => {}
-    const interrupted = new Promise<never>((_resolve, reject) => {
-      off = whenEnded(scope, `transaction ${this.view.id}`, (why) => {
+  run(scope: Scope, settled: () => void): Promise<unknown> {
+    const { view } = this
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        off()
+        reject(reportOf(toCageError(error), view, this.#collection.results, this.#collection.culprit))
+      }
+      const off = whenEnded(scope, `transaction ${view.id}`, (why) => {
         this.#collection.refuse(why) // T3
-        reject(why)
+        fail(why)
       })
+      const succeed = (): void => {
+        off()
+        resolve(this.#accepted)
+      }
+      this.#whole(succeed, fail).then(settled, settled)
     })
-    const { answer, done } = this.#whole()
-    done.finally(settled).catch(() => undefined) // told by the answer
-    try {
-      return await Promise.race([answer, interrupted])
-    } catch (error) {
-      throw reportOf(toCageError(error), this.view, this.#collection.results, this.#collection.culprit)
-    } finally {
-      off()
-    }
   }
 
-  /** `answer`: what the caller is told; `done`: all that follows. */
-  #whole(): { answer: Promise<unknown>; done: Promise<unknown> } {
-    const decided = this.#decided()
-    const done = decided.then(() => this.#settle())
-    const whole = done.then(() => {
-      if (this.view.ended !== 'incident') return this.#accepted
-      throw new CageError('INCIDENT', `transaction ${this.view.id} is committed but for what people must decide`, { retryable: false })
-    })
-    whole.catch(() => undefined)
-    return { answer: this.#options.syncCommit === false ? decided.then(() => this.#accepted) : whole, done }
+  /** What comes after the answer is for the journal and the other copies. */
+  async #whole(succeed: () => void, fail: (error: unknown) => void): Promise<void> {
+    const { view } = this
+    try {
+      await this.#decided()
+      if (this.#options.syncCommit === false) succeed()
+      await this.#settle((outcome) => {
+        if (outcome !== 'incident') return succeed()
+        fail(new CageError('INCIDENT', `transaction ${view.id} is committed but for what people must decide`, { retryable: false }))
+      })
+    } catch (error) {
+      fail(error)
+    }
   }
 
   /** Resolves once it is decided to commit, rejects when it is rolled back. */
@@ -96,9 +100,13 @@ export class Execution {
     const wanted = new Map<string, Participant[]>()
     for (const participant of this.#participants) {
       const { resource } = participant
-      if (resource !== undefined) wanted.set(resource, [...(wanted.get(resource) ?? []), participant])
+      if (resource === undefined) continue
+      const others = wanted.get(resource)
+      if (others) others.push(participant)
+      else wanted.set(resource, [participant])
     }
-    for (const [name, participants] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const inOrder = wanted.size > 1 ? [...wanted].sort(([a], [b]) => (a < b ? -1 : 1)) : wanted
+    for (const [name, participants] of inOrder) {
       const pool = this.#host.pools(name)
       if (!pool) throw new CageError('INVALID_ARGUMENT', `there is no resource ${name}`)
       let leases: Lease[]
@@ -111,7 +119,7 @@ export class Execution {
       for (const [at, lease] of leases.entries()) participants[at]?.take?.(lease)
     }
     this.view.journaled = needsJournal(this.view.plan.participants)
-    if (this.view.journaled) await this.#host.finisher.prefix()
+    if (this.view.journaled && !this.#host.finisher.knowsPrefix) await this.#host.finisher.prefix()
     if (this.view.journaled && this.#has('prepared', 'compensable')) this.#begun().catch(() => undefined) // awaited where it matters
   }
 
@@ -155,8 +163,9 @@ export class Execution {
     // without a journal there is one that lasts, and its commit is all there is
     const onePhase = commit.filter((index) => this.#participants[index]?.commit && this.#isOnePhase(index))
     await this.#beginning
-    const prepared = await Promise.allSettled(commit.map((index) => this.#prepare(index, scope)))
-    for (const each of prepared) if (each.status === 'rejected') throw each.reason
+    const failures: unknown[] = []
+    await Promise.all(commit.map((index) => this.#prepare(index, scope, failures)))
+    if (failures.length > 0) throw failures[0]
     if (Date.now() >= deadline) throw new CageError('DEADLINE_EXCEEDED', `transaction ${view.id} came too late to be decided`)
     if (onePhase.length > 0) {
       boundary('committing', view.id)
@@ -177,11 +186,17 @@ export class Execution {
     return participant === 'one-phase' || (participant === 'prepared' && !this.view.journaled)
   }
 
-  async #prepare(index: number, scope: Scope): Promise<void> {
+  /** Never rejects. */
+  async #prepare(index: number, scope: Scope, failures: unknown[]): Promise<void> {
     if (!this.view.journaled && this.#classOf(index) === 'prepared') return // its commit is one step, and all there is
     boundary('prepare', this.view.id, index)
-    await this.#blame(index, async () => await this.#participants[index]?.prepare?.(scope))
-    boundary('prepared', this.view.id, index)
+    try {
+      await this.#participants[index]?.prepare?.(scope)
+      boundary('prepared', this.view.id, index)
+    } catch (error) {
+      this.#collection.culprit ??= index
+      failures.push(error)
+    }
   }
 
   /**
@@ -190,34 +205,28 @@ export class Execution {
    */
   async #commitLive(index: number, scope: Scope): Promise<void> {
     boundary('commit', this.view.id, index)
-    await this.#blame(index, async () => {
-      const participant = this.#participants[index]
-      const wasLost = participant?.isLost ?? false
-      try {
-        await participant?.commit?.(scope)
-      } catch (error) {
-        if (wasLost || !participant?.isLost) this.view.outcomes[index] = 'rolled back'
-        throw error
-      }
-    })
+    const participant = this.#participants[index]
+    const wasLost = participant?.isLost ?? false
+    try {
+      await participant?.commit?.(scope)
+    } catch (error) {
+      if (wasLost || !participant?.isLost) this.view.outcomes[index] = 'rolled back'
+      this.#collection.culprit ??= index
+      throw error
+    }
     this.view.outcomes[index] = 'committed'
     boundary('committed', this.view.id, index)
   }
 
-  async #blame(index: number, work: () => Promise<unknown>): Promise<void> {
-    try {
-      await work()
-    } catch (error) {
-      this.#collection.culprit ??= index
-      throw error
-    }
-  }
-
-  async #settle(): Promise<void> {
+  /** `carriedOut`: all is done but to say so. */
+  async #settle(carriedOut?: (outcome: TxOutcome) => void): Promise<void> {
     const { view } = this
-    if (view.ended !== undefined) return // in the course of finding out what its commit has come to
+    if (view.ended !== undefined) return carriedOut?.(view.ended) // in the course of finding out what its commit has come to
+    const settlement = new Settlement(this.#host, view, this.#participants)
     try {
-      await new Settlement(this.#host, view, this.#participants).run()
+      const outcome = await settlement.carryOut()
+      carriedOut?.(outcome) // T4
+      await settlement.end(outcome)
     } catch (error) {
       await this.#retract()
       throw error
@@ -234,9 +243,9 @@ export class Execution {
     await this.#host.finisher.rollbackStates(this.view, scope).catch(() => undefined) // best effort
   }
 
-  async #append(event: NewEvent): Promise<void> {
+  #append(event: NewEvent): Promise<void> {
     this.#isSaid ||= event.type === 'committing' || event.type === 'decide'
-    await this.#host.append(this.view, event)
+    return this.#host.append(this.view, event)
   }
 
   #classOf(index: number): string | undefined {

@@ -34,6 +34,10 @@ export class Finisher {
     return this.#prefix
   }
 
+  get knowsPrefix(): boolean {
+    return this.#prefix !== undefined
+  }
+
   /** A participant's name at its resource. `prefix` must have been asked for before. */
   branchOf(view: Pick<TxView, 'id'>, index: number): string {
     if (this.#prefix === undefined) throw new CageError('INTERNAL', 'the names of branches are not known yet')

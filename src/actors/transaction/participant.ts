@@ -49,7 +49,7 @@ export interface Participant {
   /** What it was told last may have been done or not: nobody has answered. */
   readonly isLost?: boolean
   /** prepared */
-  prepare?(scope: Scope): Promise<void>
+  prepare?(scope: Scope): Promise<void> | undefined
   /** one-phase */
   identity?(scope: Scope): Promise<unknown>
   /** prepared and one-phase; undefined: finisher.ts does it. */

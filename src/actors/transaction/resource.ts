@@ -2,8 +2,12 @@
 import type { Scope } from '../../adapters/adapter.ts'
 import type { Lease } from '../../adapters/pool/contract.ts'
 import { CageError } from '../../errors.ts'
+import type { Resources } from '../resources.ts'
 import type { CallRecord, ParticipantRecord } from './events.ts'
 import type { Participant, Place } from './participant.ts'
+
+/** Has the call done, seen by whoever follows the request. */
+export type Watched = (scope: Scope, work: (scope: Scope) => Promise<unknown>) => Promise<unknown>
 
 /** A call to a resource. */
 export class ResourceParticipant implements Participant {
@@ -12,25 +16,25 @@ export class ResourceParticipant implements Participant {
   readonly args: readonly unknown[]
   readonly #call: CallRecord
   readonly #options: Readonly<Record<string, unknown>>
-  readonly #alone: (scope: Scope, call: CallRecord) => Promise<unknown>
-  readonly #counted: (work: () => Promise<unknown>) => Promise<unknown>
+  readonly #resources: Pick<Resources, 'call' | 'counted'>
+  readonly #watched: Watched
   #lease: Lease | undefined
   #open = false
   #mayBePrepared = false
 
   constructor(
+    resources: Pick<Resources, 'call' | 'counted'>,
     resource: string,
     call: CallRecord,
     options: Readonly<Record<string, unknown>>,
-    alone: (scope: Scope, call: CallRecord) => Promise<unknown>,
-    counted: (work: () => Promise<unknown>) => Promise<unknown>,
+    watched: Watched,
   ) {
     this.resource = resource
     this.args = call.args
     this.#call = call
     this.#options = options
-    this.#alone = alone
-    this.#counted = counted
+    this.#resources = resources
+    this.#watched = watched
     this.record = { kind: 'resource', name: `${resource}.${call.method}`, participant: 'irreversible', resource }
   }
 
@@ -47,11 +51,12 @@ export class ResourceParticipant implements Participant {
     const { participant } = lease.connection
     const undoable = participant === 'irreversible' && this.record.undo
     this.record.participant = undoable ? 'compensable' : participant
-    this.record.call = participant === 'one-phase' ? this.#call : undefined
+    if (participant === 'one-phase') this.record.call = this.#call
+    else delete this.record.call
   }
 
-  async alone(scope: Scope): Promise<unknown> {
-    return await this.#alone(scope, this.#call)
+  alone(scope: Scope): Promise<unknown> {
+    return this.#watched(scope, (within) => this.#resources.call(this.resource, this.#call.method, this.#call.args, within))
   }
 
   async execute({ branch, begun }: Place, scope: Scope): Promise<unknown> {
@@ -61,13 +66,14 @@ export class ResourceParticipant implements Participant {
       this.#open = true
       await connection.begin({ id: branch, options: this.#options }, scope)
     }
-    return await this.#counted(() => connection.call(this.#call.method, this.#call.args, scope))
+    const { method, args } = this.#call
+    return await this.#watched(scope, (within) => this.#resources.counted(this.resource, () => connection.call(method, args, within)))
   }
 
-  async prepare(scope: Scope): Promise<void> {
-    if (this.record.participant !== 'prepared') return
+  prepare(scope: Scope): Promise<void> | undefined {
+    if (this.record.participant !== 'prepared') return undefined
     this.#mayBePrepared = true
-    await this.#held().connection.prepare?.(scope)
+    return this.#held().connection.prepare?.(scope)
   }
 
   async identity(scope: Scope): Promise<unknown> {

@@ -24,8 +24,8 @@ export interface SettlementHost {
   readonly log: Log
   /** How long an undo that fails is repeated before people are asked, ms. */
   patienceMs(): number
-  /** Writes an event down, and into the view. */
-  append(view: TxView, event: NewEvent): Promise<void>
+  /** Writes an event down, and into the view. `soon`: with the next one, if there is one soon. */
+  append(view: TxView, event: NewEvent, soon?: boolean): Promise<void>
   raise(view: TxView, index: number, problem: Problem, error: CageError): Promise<void>
 }
 
@@ -51,22 +51,31 @@ export class Settlement {
     return this.#raised
   }
 
-  /** Resolves when nothing is left to do, but what has become an incident. Rejects if the coordinator goes before. */
+  /** Carries it out and says so. Rejects if the coordinator goes before. */
   async run(): Promise<TxOutcome> {
-    const view = this.#view
-    this.#checkAlive()
-    if (view.decision === undefined && view.committing && !(await this.#askOnePhase())) return await this.#end('incident')
-    const commit = view.decision ?? []
-    const dropped = view.plan.participants.map((_, index) => index).filter((index) => !commit.includes(index))
-    await Promise.all([this.#commitAll(commit), this.#rollbackAll(dropped)])
-    return await this.#end(this.#raised.size > 0 ? 'incident' : commit.length > 0 ? 'committed' : 'rolled back')
+    const outcome = await this.carryOut()
+    await this.end(outcome)
+    return outcome
   }
 
-  async #end(outcome: TxOutcome): Promise<TxOutcome> {
+  /** Resolves when nothing is left to do, but what has become an incident, and to say so. */
+  async carryOut(): Promise<TxOutcome> {
+    const view = this.#view
+    this.#checkAlive()
+    if (view.decision === undefined && view.committing && !(await this.#askOnePhase())) return 'incident'
+    const commit = view.decision ?? []
+    const rollback: number[] = []
+    for (let index = 0; index < view.plan.participants.length; index++) if (!commit.includes(index)) rollback.push(index)
+    if (rollback.length === 0) await this.#commitAll(commit)
+    else await Promise.all([this.#commitAll(commit), this.#rollbackAll(rollback)])
+    return this.#raised.size > 0 ? 'incident' : commit.length > 0 ? 'committed' : 'rolled back'
+  }
+
+  /** Says what it has come to. A commit that is not said to be over is only carried out again: S2. */
+  async end(outcome: TxOutcome): Promise<void> {
     boundary('end', this.#view.id)
-    await this.#host.append(this.#view, { type: 'end', outcome })
+    await this.#host.append(this.#view, { type: 'end', outcome }, outcome === 'committed')
     boundary('ended', this.#view.id)
-    return outcome
   }
 
   /** The one-phase commits that may have happened decide (events.ts, E2). False: nobody can tell, people are asked. */
@@ -96,9 +105,10 @@ export class Settlement {
 
   /** S2 */
   async #commitAll(indexes: readonly number[]): Promise<void> {
-    const isDeferred = (index: number): boolean => participantOf(this.#view, index).participant === 'deferred'
-    await Promise.all(indexes.filter((index) => !isDeferred(index)).map((index) => this.#commit(index)))
-    await Promise.all(indexes.filter(isDeferred).map((index) => this.#commit(index)))
+    const deferred = indexes.filter((index) => participantOf(this.#view, index).participant === 'deferred')
+    const others = deferred.length === 0 ? indexes : indexes.filter((index) => !deferred.includes(index))
+    await Promise.all(others.map((index) => this.#commit(index)))
+    if (deferred.length > 0) await Promise.all(deferred.map((index) => this.#commit(index)))
   }
 
   async #commit(index: number): Promise<void> {
@@ -112,16 +122,13 @@ export class Settlement {
     }
     const [before, after] = participant === 'deferred' ? (['enqueue', 'enqueued'] as const) : (['finish', 'finished'] as const)
     boundary(before, view.id, index)
-    let tried = live?.commit === undefined
     try {
-      await this.#persist(index, async (scope) => {
-        if (!tried) {
-          tried = true
-          return await live?.commit?.(scope)
-        }
-        live?.release?.() // its connection may be the one that is needed
-        await this.#host.finisher.commit(view, index, scope)
-      })
+      this.#checkAlive()
+      try {
+        await (live?.commit ? live.commit(this.#attempt()) : this.#commitRecorded(index, this.#attempt()))
+      } catch (error) {
+        await this.#persist(index, (scope) => this.#commitRecorded(index, scope), Number.POSITIVE_INFINITY, error)
+      }
       live?.release?.()
       view.outcomes[index] = participant === 'irreversible' ? 'executed' : 'committed'
     } catch (error) {
@@ -129,6 +136,11 @@ export class Settlement {
       await this.#raise(index, 'commit failed', toCageError(error)) // a queued call that no queue takes
     }
     boundary(after, view.id, index)
+  }
+
+  #commitRecorded(index: number, scope: Scope): Promise<void> {
+    this.#live[index]?.release?.() // its connection may be the one that is needed
+    return this.#host.finisher.commit(this.#view, index, scope)
   }
 
   /** In reverse order, what is compensated one after the other; the others at once. */
@@ -173,9 +185,8 @@ export class Settlement {
 
   /** Rejects only if there is nobody else to do it. */
   async #rollbackLive(live: Participant): Promise<boolean> {
-    const scope: Scope = { deadline: Date.now() + ATTEMPT_MS, signal: this.#host.signal }
     try {
-      return (await live.rollback?.(scope)) ?? false
+      return (await live.rollback?.(this.#attempt())) ?? false
     } catch (error) {
       if (live.record.kind === 'callable') throw error
       this.#host.log.debug({ participant: live.record.name, err: error }, 'rollback of the connection failed, by its name then')
@@ -185,20 +196,21 @@ export class Settlement {
 
   /**
    * Repeats until it succeeds, or until `until` (epoch ms). An error that no repetition mends ends it too: at once where there is a limit or
-   * nothing is held, else once it has been the same for as long as people would wait.
+   * nothing is held, else once it has been the same for as long as people would wait. `failed`: of a first attempt that has been made.
    */
-  async #persist<T>(index: number, work: (scope: Scope) => Promise<T>, until = Number.POSITIVE_INFINITY): Promise<T> {
+  async #persist<T>(index: number, work: (scope: Scope) => Promise<T>, until = Number.POSITIVE_INFINITY, failed?: unknown): Promise<T> {
     const { signal, log } = this.#host
-    const limited = until !== Number.POSITIVE_INFINITY || participantOf(this.#view, index).participant === 'deferred'
     let hopelessSince: number | undefined
     for (let attempt = 1; ; attempt++) {
       this.#checkAlive()
       try {
-        return await work({ deadline: Math.min(until, Date.now() + ATTEMPT_MS), signal })
+        if (attempt === 1 && failed !== undefined) throw failed
+        return await work(this.#attempt(until))
       } catch (error) {
         this.#checkAlive()
         const failure = toCageError(error)
         hopelessSince = failure.retryable ? undefined : (hopelessSince ?? Date.now())
+        const limited = until !== Number.POSITIVE_INFINITY || participantOf(this.#view, index).participant === 'deferred'
         const isHopeless = hopelessSince !== undefined && (limited || Date.now() - hopelessSince >= this.#host.patienceMs())
         if (isHopeless || Date.now() >= until) throw failure
         const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
@@ -210,6 +222,10 @@ export class Settlement {
         await pause(delayMs, signal)
       }
     }
+  }
+
+  #attempt(until = Number.POSITIVE_INFINITY): Scope {
+    return { deadline: Math.min(until, Date.now() + ATTEMPT_MS), signal: this.#host.signal }
   }
 
   async #raise(index: number, problem: Problem, error: CageError): Promise<void> {

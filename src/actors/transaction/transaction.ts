@@ -6,8 +6,9 @@ import type { Scope } from '../../adapters/adapter.ts'
 import { CageError } from '../../errors.ts'
 import { didYouMean, isMethodName, isName } from '../../names.ts'
 import { shortened } from '../../scope.ts'
-import { proxyOf } from '../proxies.ts'
+import { isNoName, proxyOf } from '../proxies.ts'
 import type { Resources } from '../resources.ts'
+import type { Trail } from '../trail.ts'
 import type {
   Callable,
   Named,
@@ -19,9 +20,8 @@ import type {
   TransactionOptions,
 } from './contract.ts'
 import type { Coordinator } from './coordinator.ts'
-import type { CallRecord } from './events.ts'
 import { CallableParticipant, ModuleParticipant, type Participant, QueueParticipant, StateParticipant, type World } from './participant.ts'
-import { ResourceParticipant } from './resource.ts'
+import { ResourceParticipant, type Watched } from './resource.ts'
 
 /** What a transaction needs of the context that makes it. */
 export interface TransactionScope extends World {
@@ -31,107 +31,146 @@ export interface TransactionScope extends World {
   readonly scope: Scope
   readonly resources: Resources
   readonly coordinator: Coordinator
+  readonly trail: Trail
 }
 
 /** A new transaction. */
 export function newTransaction(world: TransactionScope, options: TransactionOptions): Transaction {
-  checkOptions(options)
-  const { resources, coordinator, module: own, by, request } = world
-  const participants: Participant[] = []
-  const written: [resource: string, keys: readonly string[]][] = []
-  let isExecuted = false
+  if (Object.keys(options).length > 0) checkOptions(options)
+  return new Proxy<object>(new NewTransaction(world, options), BY_NAME) as Transaction // any name can be asked for
+}
 
-  function add(participant: Participant): Named {
-    if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
-    participants.push(participant)
+/** What is no part of a transaction is the name of a resource. */
+const BY_NAME: ProxyHandler<NewTransaction> = {
+  get(transaction, name) {
+    if (typeof name === 'symbol' || name in transaction) {
+      const part: unknown = Reflect.get(transaction, name)
+      return typeof part === 'function' ? part.bind(transaction) : part
+    }
+    return isNoName(name) ? undefined : transaction.resource(name)
+  },
+}
+
+class NewTransaction implements TransactionBase {
+  readonly #world: TransactionScope
+  readonly #options: TransactionOptions
+  readonly #participants: Participant[] = []
+  #written: [resource: string, keys: readonly string[]][] | undefined
+  #isExecuted = false
+
+  constructor(world: TransactionScope, options: TransactionOptions) {
+    this.#world = world
+    this.#options = options
+  }
+
+  get cages(): TransactionBase['cages'] {
+    return proxyOf((cage) => proxyOf((module) => this.module(cage, module)))
+  }
+
+  module(cage: string, module: string): Participating {
+    return methods((method, args) => this.#add(new ModuleParticipant(this.#world, cage, module, method, args)))
+  }
+
+  get state(): TransactionBase['state'] {
     return {
-      undo(method, ...args) {
-        const { record } = participant
-        if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: name its undo before')
-        if (record.kind !== 'module' && record.kind !== 'resource')
-          throw new CageError('INVALID_ARGUMENT', `${record.name} is rolled back by itself, it has no undo`)
-        if (typeof method !== 'string' || !isMethodName(method))
-          throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
-        const given = args.length > 0 ? args : participant.args
-        if (participant instanceof ModuleParticipant) participant.undoneBy(method, given)
-        else record.undo = { method, args: given }
-      },
+      set: (key, value) => this.#addState(key, () => value),
+      delete: (key) => this.#addState(key, () => undefined),
+      update: (key, change) => this.#addState(key, change as (current: unknown) => unknown), // the module wrote it and knows
     }
   }
 
-  const modules = (cage: string, module: string): Participating =>
-    methods((method, args) => add(new ModuleParticipant(world, cage, module, method, args)))
-
-  function resource(name: string, { writeKeys, ...resourceOptions }: ResourceTransactionOptions = {}): Participating {
-    resources.pool(name) // or says what was meant
-    if (writeKeys) written.push([name, writeKeys])
-    const alone = (within: Scope, { method, args }: CallRecord): Promise<unknown> => resources.call(name, method, args, within)
-    const counted = (work: () => Promise<unknown>): Promise<unknown> => resources.counted(name, work)
-    return methods((method, args) => add(new ResourceParticipant(name, { method, args }, resourceOptions, alone, counted)))
+  queue(name: string, { id, ...options }: Parameters<TransactionBase['queue']>[1] = {}): ParticipatingQueue {
+    const world = this.#world
+    if (typeof name !== 'string' || !isName(name)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
+    const target = (cage: string, module: string): Participating =>
+      methods((method, args) => this.#add(new QueueParticipant(world, name, world.idOf(id), options, [cage, module, method], args)))
+    return {
+      cages: proxyOf((cage) => proxyOf((module) => target(cage, module))) as ParticipatingQueue['cages'], // any name can be asked for
+      module: target,
+    }
   }
 
-  function addState(key: string, change: (current: unknown) => unknown): Named {
+  callable(hooks: Callable): Named {
+    if (typeof hooks?.execute !== 'function') throw new CageError('INVALID_ARGUMENT', 'a callable needs a function execute')
+    checkKeys('callable', hooks, HOOKS)
+    return this.#add(new CallableParticipant(hooks))
+  }
+
+  resource(name: string, { writeKeys, ...options }: ResourceTransactionOptions = {}): Participating {
+    const { resources, trail, by, request } = this.#world
+    resources.pool(name) // or says what was meant
+    if (writeKeys) {
+      this.#written ??= []
+      this.#written.push([name, writeKeys])
+    }
+    return methods((method, args) => {
+      const call = { name, kind: resources.kindOf(name), method, args }
+      const watched: Watched = (within, work) => trail.resource({ by, request }, call, within, work)
+      return this.#add(new ResourceParticipant(resources, name, { method, args }, options, watched))
+    })
+  }
+
+  async execute<R>(): Promise<R> {
+    if (this.#isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
+    this.#isExecuted = true
+    if (!this.#written) return (await this.#run()) as R // the caller knows what it has named
+    try {
+      return (await this.#run()) as R
+    } finally {
+      for (const [name, keys] of this.#written) void this.#world.resources.cache(name)?.then((cache) => cache.invalidate(keys)) // a failed one may have written
+    }
+  }
+
+  #run(): Promise<unknown> | unknown[] {
+    const { accept, timeoutMs } = this.#options
+    const { by, request, coordinator, scope: given } = this.#world
+    const scope = timeoutMs === undefined ? given : shortened(given, Date.now() + timeoutMs)
+    const [first] = this.#participants
+    if (!first && !accept) return []
+    if (first && this.#participants.length === 1 && !accept && first.isPlain !== false) return first.alone(scope).then(only) // N1
+    return coordinator.execute(this.#participants, { by, request }, scope, this.#options)
+  }
+
+  #add(participant: Participant): Named {
+    if (this.#isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
+    this.#participants.push(participant)
+    return { undo: (method, ...args) => this.#undo(participant, method, args) }
+  }
+
+  #undo(participant: Participant, method: string, args: unknown[]): void {
+    const { record } = participant
+    if (this.#isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: name its undo before')
+    if (record.kind !== 'module' && record.kind !== 'resource')
+      throw new CageError('INVALID_ARGUMENT', `${record.name} is rolled back by itself, it has no undo`)
+    if (typeof method !== 'string' || !isMethodName(method))
+      throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(method)} is no method`)
+    const given = args.length > 0 ? args : participant.args
+    if (participant instanceof ModuleParticipant) participant.undoneBy(method, given)
+    else record.undo = { method, args: given }
+  }
+
+  #addState(key: string, change: (current: unknown) => unknown): Named {
     if (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_KEY_BYTES)
       throw new CageError('INVALID_ARGUMENT', `a key is text of 1 to ${MAX_KEY_BYTES} bytes, not ${String(key).slice(0, 80)}`)
     if (typeof change !== 'function') throw new CageError('INVALID_ARGUMENT', 'xa.state.update needs a function')
-    return add(new StateParticipant(world, own, key, change))
+    return this.#add(new StateParticipant(this.#world, this.#world.module, key, change))
   }
-
-  const base: TransactionBase = {
-    cages: proxyOf((cage) => proxyOf((module) => modules(cage, module))),
-    module: modules,
-    state: {
-      set: (key, value) => addState(key, () => value),
-      delete: (key) => addState(key, () => undefined),
-      update: (key, change) => addState(key, change as (current: unknown) => unknown), // the module wrote it and knows
-    },
-    queue(name, { id, ...queueOptions } = {}) {
-      if (typeof name !== 'string' || !isName(name))
-        throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(name)} is no name of a queue`)
-      const target = (cage: string, module: string): Participating =>
-        methods((method, args) => add(new QueueParticipant(world, name, world.idOf(id), queueOptions, [cage, module, method], args)))
-      return {
-        cages: proxyOf((cage) => proxyOf((module) => target(cage, module))) as ParticipatingQueue['cages'], // any name can be asked for
-        module: target,
-      }
-    },
-    callable(hooks: Callable) {
-      if (typeof hooks?.execute !== 'function') throw new CageError('INVALID_ARGUMENT', 'a callable needs a function execute')
-      checkKeys('callable', hooks, HOOKS)
-      return add(new CallableParticipant(hooks))
-    },
-    resource,
-    async execute<R>() {
-      if (isExecuted) throw new CageError('CONFLICT', 'the transaction has been executed: make another')
-      isExecuted = true
-      try {
-        return (await run()) as R // the caller knows what it has named
-      } finally {
-        for (const [name, keys] of written) void resources.cache(name)?.then((cache) => cache.invalidate(keys)) // a failed one may have written
-      }
-    },
-  }
-
-  async function run(): Promise<unknown> {
-    const { accept, timeoutMs } = options
-    const scope = timeoutMs === undefined ? world.scope : shortened(world.scope, Date.now() + timeoutMs)
-    const [first, ...others] = participants
-    if (!first && !accept) return []
-    if (first && others.length === 0 && !accept && first.isPlain !== false) return [await first.alone(scope)] // N1
-    return await coordinator.execute(participants, { by, request }, scope, options)
-  }
-  const byName = proxyOf<Record<string, Participating>>((name) => resource(name))
-  return new Proxy(base as Transaction, {
-    get: (target, name) => (typeof name === 'string' && !(name in target) ? byName[name] : Reflect.get(target, name)),
-  })
 }
 
+function only(result: unknown): unknown[] {
+  return [result]
+}
+
+/** Their names are used once or twice: none is kept. */
 function methods(add: (method: string, args: unknown[]) => Named): Participating {
-  return proxyOf(
-    (method) =>
-      (...args: unknown[]) =>
-        add(method, args),
-  )
+  return new Proxy(add as unknown as Participating, METHODS)
+}
+
+const METHODS: ProxyHandler<Participating> = {
+  get: (add, method) => {
+    if (isNoName(method)) return undefined
+    return (...args: unknown[]) => (add as unknown as (method: string, args: unknown[]) => Named)(method, args)
+  },
 }
 
 /** As ctx.state says. */

@@ -58,14 +58,14 @@ export class Writer implements ExecutionHost {
     return this.#deps.patienceMs()
   }
 
-  async append(view: TxView, added: NewEvent): Promise<void> {
+  async append(view: TxView, added: NewEvent, soon = false): Promise<void> {
     const event: TxEvent = Object.assign(added, { tx: view.tx, at: Date.now() })
     const isSaid = view.planned || (event.type !== 'end' && event.type !== 'participant') // else nobody knows of it, and nobody needs to
     if (view.journaled && isSaid) {
       if (!view.planned) event.plan = view.plan
       view.planned = true
       try {
-        this.#last = await this.journal.append(event)
+        this.#last = await this.journal.append(event, soon)
         view.position ??= this.#last
       } catch (error) {
         if (this.journal.fenced && !this.signal.aborted) {
@@ -98,9 +98,12 @@ export class Writer implements ExecutionHost {
     if (view.journaled && view.planned) this.#deps.history.tell(view)
   }
 
-  /** W2 */
-  trim(): void {
-    const oldest = Math.min(this.#last, ...[...this.views].map(({ position }) => position ?? Number.POSITIVE_INFINITY))
-    if (oldest > 0 && !this.journal.fenced) void this.journal.trim(oldest)
+  /** W2. What trims away all that has ended by now. */
+  trimmer(): () => void {
+    let oldest = this.#last
+    for (const { position = oldest } of this.views) oldest = Math.min(oldest, position)
+    return () => {
+      if (oldest > 0 && !this.journal.fenced) void this.journal.trim(oldest)
+    }
   }
 }

@@ -10,6 +10,7 @@
 import { randomUUID } from 'node:crypto'
 import { type CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
+import { traceparentOf } from '../../traceparent.ts'
 import type { InterfaceHost } from '../adapter.ts'
 import { type Claims, claim, GRACE_MS, LEASE_MS, type Ledger, type Mark, renew, settle } from './ledger.ts'
 import { callIdOf, parseLetter } from './letter.ts'
@@ -131,7 +132,8 @@ export class Deliveries {
   async #call(name: string, attempt: number, raw: Buffer): Promise<void> {
     const { call, queue, timeoutMs } = this.#options
     const letter = await parseLetter(raw)
-    const how = { requestId: this.#host.newRequestId(), protocol: 'email', parameters: { message: name, attempt } }
+    const traceparent = traceparentOf(letter.headers.traceparent?.[0])
+    const how = { requestId: this.#host.newRequestId(), traceparent, protocol: 'email', parameters: { message: name, attempt } }
     if (queue === undefined) await this.#host.call(call, [letter], { ...how, timeoutMs })
     else await this.#host.enqueue(queue, call, [letter], { ...how, id: callIdOf(letter, raw) })
   }

@@ -73,7 +73,12 @@ const FIELDS: Readonly<Record<keyof Mail, Check>> = {
 }
 
 /** INVALID_ARGUMENT, PAYLOAD_TOO_LARGE. */
-export async function composeMessage(given: unknown, branch: string | undefined, defaults: MessageDefaults): Promise<Message> {
+export async function composeMessage(
+  given: unknown,
+  branch: string | undefined,
+  defaults: MessageDefaults,
+  traceparent?: string,
+): Promise<Message> {
   const { resource, options } = defaults
   const mail = parseMail(given, resource)
   const from = mail.from ?? options.from
@@ -94,6 +99,7 @@ export async function composeMessage(given: unknown, branch: string | undefined,
   if (recipients.length === 0) throw new CageError('INVALID_ARGUMENT', `${resource}: the message has no recipient`)
   const name = messageId ?? messageIdOf(id ?? branch, sender, defaults) // M2
   node.setHeader('Message-ID', name)
+  if (traceparent !== undefined && !node.getHeader('traceparent')) node.setHeader('traceparent', traceparent)
   const built = await node.build()
   const bytes = options.dkim ? await sign(built, options.dkim, resource) : built
   if (bytes.length > options.maxMessageBytes)

@@ -76,7 +76,7 @@ class EmailConnection implements ResourceConnection {
   async call(method: string, args: readonly unknown[], scope: Scope): Promise<Sent> {
     const { resource } = this.#defaults
     if (method !== 'send') throw new CageError('INVALID_ARGUMENT', `${resource} has no method ${method}${didYouMean(method, ['send'])}`)
-    const message = await composeMessage(args[0], this.#branch, this.#defaults)
+    const message = await composeMessage(args[0], this.#branch, this.#defaults, scope.traceparent)
     const smtp = await this.#session(scope)
     const recipients = await smtp.begin(message, scope)
     this.#begun = true

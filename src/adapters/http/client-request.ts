@@ -52,7 +52,7 @@ export function checkedCall(given: unknown): CheckedCall {
 }
 
 /** `key` makes an idempotency key where one is needed. INVALID_ARGUMENT, PAYLOAD_TOO_LARGE. */
-export function outgoing(call: CheckedCall, options: HttpClientOptions, key: () => string): OutgoingRequest {
+export function outgoing(call: CheckedCall, options: HttpClientOptions, key: () => string, traceparent?: string): OutgoingRequest {
   const { method } = call
   const { body, type, thrown } = payloadOf(call.body)
   const length = typeof body === 'string' ? Buffer.byteLength(body) : body instanceof Uint8Array ? body.length : 0
@@ -61,6 +61,7 @@ export function outgoing(call: CheckedCall, options: HttpClientOptions, key: () 
   const wanted = call.idempotencyKey ?? (options.idempotencyKeys && (method === 'POST' || method === 'PATCH') ? key() : undefined)
   const headers = {
     'accept-encoding': 'gzip, deflate, br',
+    ...(traceparent === undefined ? {} : { traceparent }),
     ...(type === undefined ? {} : { 'content-type': type }),
     ...lowerCased(options.headers),
     ...lowerCased(call.headers ?? {}),

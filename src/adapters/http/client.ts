@@ -134,7 +134,7 @@ class HttpConnection implements ResourceConnection {
   ): Promise<T> {
     const ended = endOf(scope, Date.now(), this.#name)
     if (ended) throw ended
-    const request = outgoing(call, this.#options, randomUUID)
+    const request = outgoing(call, this.#options, randomUUID, scope.traceparent)
     const ending = new AbortController()
     const off = whenEnded(scope, this.#name, (why) => ending.abort(why))
     this.#scope = scope

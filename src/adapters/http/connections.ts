@@ -2,7 +2,8 @@
  * Connections: the HTTP or HTTPS server under Fastify, who is connected to it, and what runs.
  * C1. Who sends too slowly, or nothing, is cut off by the server's timers and answered 408; nobody else waits for it.
  * C2. A response that closes unfinished belongs to a client that has gone away: `onGone` hears of it.
- * C3. drain() takes nothing new, drops the connections on which nothing runs, and resolves when the others have their answers.
+ * C3. drain() takes nothing new, drops the connections on which nothing runs, and resolves when the others have their answers; streams
+ *     of events, which have no end, are told to end.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
@@ -23,6 +24,7 @@ export class Connections {
   readonly #onGone: (request: IncomingMessage) => void
   readonly #onClose: (this: ServerResponse) => void
   #draining: (() => void) | undefined
+  readonly #stop = new AbortController()
 
   /** `secure` makes it HTTPS. `onGone` hears that a request's client is not there any more (C2). */
   constructor(
@@ -53,6 +55,11 @@ export class Connections {
     this.server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => this.#open(socket))
   }
 
+  /** Fires when drain() begins. */
+  get stopping(): AbortSignal {
+    return this.#stop.signal
+  }
+
   /** Has `handle` answer the requests; returns the server, which does not listen yet. */
   serve(handle: RequestListener): Server {
     this.#handle = handle
@@ -81,6 +88,7 @@ export class Connections {
     for (const response of this.#running) if (!response.headersSent) response.setHeader('connection', 'close')
     for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroy()
     if (this.#running.size === 0) this.#draining?.()
+    this.#stop.abort()
     const tooSlow = setTimeout(() => this.#dropUnfinished(), this.#requestTimeoutMs) // a closed server's own timers stand still
     await drained
     clearTimeout(tooSlow)

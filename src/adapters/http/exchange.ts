@@ -7,13 +7,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CageError } from '../../errors.ts'
 import type { InterfaceHost } from '../adapter.ts'
+import { streamEvents } from './events.ts'
 import type { HttpOptions } from './options.ts'
 import { argumentsOf, callOptions, pathOf, wholeRequest } from './request.ts'
-import { sendFailure, sendResponse, sendValue } from './response.ts'
+import { sendFailure, sendResponse, sendValue, tellFailure } from './response.ts'
 import { allowedMethods, type Route } from './routes.ts'
 import { Turn } from './turn.ts'
 
-type Answer = (request: FastifyRequest, reply: FastifyReply) => void
+/** Answers one request. */
+export type Answer = (request: FastifyRequest, reply: FastifyReply) => void
 
 export class Exchange {
   readonly #host: InterfaceHost
@@ -34,6 +36,19 @@ export class Exchange {
   handler(target: string): Answer {
     const mutual = this.#options.tls?.clientCaFile !== undefined
     return (request, reply) => void this.#exchange(request, reply, target, (given) => [wholeRequest(given, mutual)], sendResponse)
+  }
+
+  /** What answers requests for events: a method that is asked again and again for what is new. */
+  events(target: string, stopping: AbortSignal): Answer {
+    const { tls, timeoutMs } = this.#options
+    const mutual = tls?.clientCaFile !== undefined
+    return (request, reply) =>
+      void streamEvents({
+        ...{ target, request, reply, stopping, host: this.#host, timeoutMs: timeoutMs ?? this.#host.timeoutMs },
+        whole: wholeRequest(request, mutual),
+        fail: (error) => this.fail(reply, error),
+        told: (error) => tellFailure(error, this.#options.statuses, this.#host.log),
+      })
   }
 
   /** What answers all other requests where there is no handler: 404, or 405 for a path that a route knows. */

@@ -5,6 +5,7 @@
  *     kind: 'http',
  *     port: 8080,
  *     routes: { 'GET /orders/:id?fields': 'orders.get', 'POST /orders': 'orders.create' },
+ *     events: { 'GET /live': 'orders.next' },
  *     handler: 'pages.serve',
  *   }
  */
@@ -33,6 +34,8 @@ export interface ListenOptions {
 /** Checked and complete. */
 export interface HttpOptions extends ListenOptions {
   routes: Record<string, string>
+  /** Routes whose answer is a stream of events (events.ts). */
+  events: Record<string, string>
   handler?: string | undefined
   statuses: Record<string, number>
   cors?: { origins: string[]; credentials: boolean; maxAgeS: number } | undefined
@@ -113,13 +116,27 @@ export const httpOptions: z.ZodType<HttpOptions> = z
   .strictObject({
     ...listenFields,
     routes: routes.default({}),
+    events: routes.default({}),
     handler: target.optional(),
     statuses: z.record(z.string(), z.number().int().min(400).max(599)).default({}),
     cors: cors.optional(),
   })
-  .refine((options) => options.handler !== undefined || Object.keys(options.routes).length > 0, {
-    error: 'routes or a handler are needed, there is nothing to serve',
+  .refine(({ routes: given, events, handler }) => handler !== undefined || Object.keys({ ...given, ...events }).length > 0, {
+    error: 'routes, events or a handler are needed, there is nothing to serve',
   })
+  .superRefine((options, context) => {
+    const taken = new Map(Object.keys(options.routes).map((text) => [shapeAt(text), text]))
+    for (const text of Object.keys(options.events)) {
+      const other = taken.get(shapeAt(text))
+      const mistake = text.startsWith('GET ') ? other && `${other} takes the same requests` : 'events are read with GET'
+      if (mistake) context.addIssue({ code: 'custom', path: ['events', text], message: mistake })
+    }
+  })
+
+function shapeAt(text: string): string {
+  const route = parseRoute(text)
+  return typeof route === 'string' ? text : shapeOf(route)
+}
 
 function isProxy(text: string): boolean {
   if (text === 'loopback') return true

@@ -3,12 +3,12 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import { CageError } from '../../errors.ts'
+import { traceparentOf } from '../../traceparent.ts'
 import type { InterfaceCallOptions, InterfaceHost } from '../adapter.ts'
 import type { Route } from './routes.ts'
 import type { HttpRequest } from './types.ts'
 
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
-const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}(-[\x21-\x7e]{0,100})?$/ // W3C Trace Context, 3.2
 const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i
 
 /** The arguments of a route's method (routes.ts, R1). */
@@ -59,7 +59,7 @@ export function callOptions(request: FastifyRequest, limitMs: number, host: Inte
     timeoutMs: timeoutOf(headers, limitMs),
     owner: raw,
     requestId: matching(REQUEST_ID, headers['request-id']) ?? host.newRequestId(),
-    traceparent: matching(TRACEPARENT, headers.traceparent),
+    traceparent: traceparentOf(headers.traceparent),
     protocol: protocolOf(request),
   }
 }

@@ -9,7 +9,7 @@ import type { FastifyReply } from 'fastify'
 import { CageError } from '../../errors.ts'
 import { toJson } from '../../json.ts'
 import type { Log } from '../../log.ts'
-import { failureOf, refusalOf } from './failure.ts'
+import { type Failure, failureOf, refusalOf } from './failure.ts'
 import type { HttpResponse } from './types.ts'
 
 /** A body with its type. */
@@ -48,11 +48,16 @@ export function sendResponse(reply: FastifyReply, result: unknown, compress: boo
 /** Answers with a failure, as JSON; what nobody foresaw is logged. `statuses`: those of a module's own codes. */
 export function sendFailure(reply: FastifyReply, thrown: unknown, statuses: Readonly<Record<string, number>>, log: Log): void {
   if (reply.raw.destroyed) return // the client has gone away
-  const error = thrown instanceof CageError ? thrown : refusalOf(thrown)
-  if (error !== thrown && error.code === 'INTERNAL') log.error({ err: thrown }, 'a request cannot be answered')
-  const { status, headers, body } = failureOf(error, statuses)
+  const { status, headers, body } = tellFailure(thrown, statuses, log)
   reply.code(status).headers(headers).header('content-type', 'application/json; charset=utf-8')
   reply.send(toJson(body))
+}
+
+/** What is said of a failure; what nobody foresaw is logged. */
+export function tellFailure(thrown: unknown, statuses: Readonly<Record<string, number>>, log: Log): Failure {
+  const error = thrown instanceof CageError ? thrown : refusalOf(thrown)
+  if (error !== thrown && error.code === 'INTERNAL') log.error({ err: thrown }, 'a request cannot be answered')
+  return failureOf(error, statuses)
 }
 
 function payloadOf(value: unknown): Payload | undefined {

@@ -8,7 +8,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { InterfaceHost, Listener } from '../adapter.ts'
 import { type JsonParser, parseBody } from './body.ts'
-import { Exchange } from './exchange.ts'
+import { type Answer, Exchange } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import { parseRoute, type Route } from './routes.ts'
 import { startServer } from './start.ts'
@@ -20,14 +20,17 @@ export async function listen(options: HttpOptions, host: InterfaceHost): Promise
     options,
     host,
     (reply, error) => exchange.fail(reply, error),
-    (app) => addAll(app, options, exchange),
+    (app, stopping) => addAll(app, options, exchange, stopping),
   )
 }
 
-async function addAll(app: FastifyInstance, options: HttpOptions, exchange: Exchange): Promise<void> {
+async function addAll(app: FastifyInstance, options: HttpOptions, exchange: Exchange, stopping: AbortSignal): Promise<void> {
   if (options.cors) await allowOrigins(app, options.cors)
   addBodyParser(app, options.handler !== undefined)
-  const routes = addRoutes(app, options.routes, exchange)
+  const routes = [
+    ...addRoutes(app, options.routes, (route, target) => exchange.route(route, target)),
+    ...addRoutes(app, options.events, (_, target) => exchange.events(target, stopping)),
+  ]
   app.setNotFoundHandler(options.handler === undefined ? exchange.nothing(routes) : exchange.handler(options.handler))
 }
 
@@ -72,11 +75,11 @@ function jsonParserOf(app: FastifyInstance): JsonParser {
   }
 }
 
-function addRoutes(app: FastifyInstance, targets: HttpOptions['routes'], exchange: Exchange): Route[] {
+function addRoutes(app: FastifyInstance, targets: HttpOptions['routes'], answer: (route: Route, target: string) => Answer): Route[] {
   return Object.entries(targets).map(([text, target]) => {
     const route = parseRoute(text)
     if (typeof route === 'string') throw new TypeError(route) // the schema of the options has refused it
-    app.route({ method: route.method, url: route.path, handler: exchange.route(route, target) })
+    app.route({ method: route.method, url: route.path, handler: answer(route, target) })
     return route
   })
 }

@@ -12,13 +12,11 @@ import { pathOf } from './request.ts'
 /** Answers with a failure. */
 type Fail = (reply: FastifyReply, error: unknown) => void
 
-/** Starts an interface. `add` gives Fastify its body parsers and routes; a client that goes away has its request's calls cancelled. */
-export async function startServer(
-  options: ListenOptions,
-  host: InterfaceHost,
-  fail: Fail,
-  add: (app: FastifyInstance) => Promise<void>,
-): Promise<Listener> {
+/** Gives Fastify its body parsers and routes. The signal fires when the interface stops: an answer that has no end by itself ends then. */
+type Add = (app: FastifyInstance, stopping: AbortSignal) => Promise<void>
+
+/** Starts an interface. A client that goes away has its request's calls cancelled. */
+export async function startServer(options: ListenOptions, host: InterfaceHost, fail: Fail, add: Add): Promise<Listener> {
   const { tls } = options
   const read = tls && (() => readCredentials(tls, host.dataDir, options.host, Date.now()))
   const secure = await read?.()
@@ -48,13 +46,7 @@ export async function startServer(
 }
 
 /** Fastify with its routes, ready, on a server that does not listen yet. */
-async function build(
-  options: ListenOptions,
-  log: Log,
-  connections: Connections,
-  fail: Fail,
-  add: (app: FastifyInstance) => Promise<void>,
-): Promise<FastifyInstance> {
+async function build(options: ListenOptions, log: Log, connections: Connections, fail: Fail, add: Add): Promise<FastifyInstance> {
   const app: FastifyInstance = fastify({
     serverFactory: (handle) => connections.serve(handle),
     clientErrorHandler: (error, socket) => connections.refuse(error, socket),
@@ -67,7 +59,7 @@ async function build(
   })
   app.setErrorHandler((error, _request, reply) => fail(reply, error))
   if (options.accessLog) logAnswers(app, log)
-  await add(app)
+  await add(app, connections.stopping)
   await app.ready()
   return app
 }

@@ -39,3 +39,13 @@ export interface HttpResponse {
   /** Text, bytes, or a value that is sent as JSON; `content-type` follows from it unless `headers` say otherwise. */
   body?: unknown
 }
+
+/** One event of a stream (`events` of an HTTP interface), as a method gives it. */
+export interface HttpEvent {
+  /** What the client has seen: it comes back as `lastEventId`, also when the client connects again. */
+  id?: string | undefined
+  /** Its kind. Default: `message`. */
+  event?: string | undefined
+  /** Text, or a value that is sent as JSON; undefined: only the id is told. */
+  data?: unknown
+}

@@ -54,7 +54,7 @@ export class JmsConnection implements ResourceConnection {
   async call(method: string, args: readonly unknown[], scope: Scope): Promise<unknown> {
     switch (method) {
       case 'send':
-        return await this.#send(this.#encoded(args), scope)
+        return await this.#send(this.#encoded(args, scope), scope)
       case 'batch':
         return await this.#batch(args[0], scope)
       case 'request':
@@ -90,8 +90,10 @@ export class JmsConnection implements ResourceConnection {
     await this.#session.close()
   }
 
-  #encoded([destination, body, options]: readonly unknown[]): Outgoing {
-    return toSend(destination, body, options, this.#session.dialect, this.#options.persistent, Date.now())
+  #encoded([destination, body, options]: readonly unknown[], { traceparent }: Scope): Outgoing {
+    const message = toSend(destination, body, options, this.#session.dialect, this.#options.persistent, Date.now())
+    if (traceparent !== undefined) message.headers.traceparent ??= traceparent
+    return message
   }
 
   /** C1. */
@@ -106,7 +108,7 @@ export class JmsConnection implements ResourceConnection {
     if (!Array.isArray(messages)) throw new CageError('INVALID_ARGUMENT', 'a batch is a list of [destination, body, options]')
     const all = messages.map((message: unknown) => {
       if (!Array.isArray(message)) throw new CageError('INVALID_ARGUMENT', 'a message of a batch is [destination, body, options]')
-      return this.#encoded(message)
+      return this.#encoded(message, scope)
     })
     const own = this.#transaction === undefined
     if (own) await this.#begin(`${this.#id}.${this.#session.nextId()}`, scope)
@@ -127,7 +129,7 @@ export class JmsConnection implements ResourceConnection {
       throw new CageError('INVALID_ARGUMENT', `${this.#name}: correlationId and replyTo of a request are the runtime's to give`)
     const remainingMs = Math.max(1, Math.ceil(scope.deadline - Date.now()))
     const ttlMs = Math.min(options.ttlMs ?? remainingMs, remainingMs) // C3
-    const message = this.#encoded([destination, body, { ...options, ttlMs }])
+    const message = this.#encoded([destination, body, { ...options, ttlMs }], scope)
     message.headers['reply-to'] = await this.#repliesTo(scope)
     const correlationId = `${this.#id}.${++this.#requests}`
     message.headers['correlation-id'] = correlationId

@@ -10,6 +10,7 @@
 import { CageError, toCageError } from '../../errors.ts'
 import { pause } from '../../pause.ts'
 import { OpenScope } from '../../scope.ts'
+import { traceparentOf } from '../../traceparent.ts'
 import type { InterfaceHost, Scope } from '../adapter.ts'
 import type { Frame, Headers } from './frame.ts'
 import { type Outgoing, toErrorReply, toMessage, toReply } from './message.ts'
@@ -93,7 +94,10 @@ export class Consumer {
     const parameters = { messageId: id, destination, ...(correlationId === undefined ? {} : { correlationId }) }
     let answer: (() => Promise<void>) | undefined
     try {
-      const result = await this.#host.call(handler, [message.body, message], { timeoutMs, owner, protocol: 'jms', parameters })
+      const result = await this.#host.call(handler, [message.body, message], {
+        ...{ timeoutMs, owner, protocol: 'jms', parameters },
+        traceparent: traceparentOf(frame.headers.traceparent),
+      })
       if (replyTo !== undefined) answer = () => this.#answer(frame, replyTo, { result })
     } catch (thrown) {
       const error = toCageError(thrown)

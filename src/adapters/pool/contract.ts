@@ -1,4 +1,5 @@
 /** A pool of connections to one resource, and a cache of what was read from it, as those who use them know them. Types only. */
+import type { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { ParticipantClass, Resource, ResourceConnection, Scope } from '../adapter.ts'
 
@@ -11,6 +12,8 @@ export interface PoolSource {
   readonly log: Log
   /** Told how long work waited for its connections, and in which error that ended, if it did. */
   readonly onWaited?: (ms: number, code?: string) => void
+  /** Hears when the resource is taken for broken, and why, and when it is reachable again. */
+  readonly onCircuit?: ((open: boolean, why: CageError | undefined) => void) | undefined
 }
 
 /** `pool` of a resource's configuration, checked and complete. Defaults stand in options.ts. */

@@ -38,12 +38,39 @@ interface Waiter {
   settle(result: Lease[] | CageError): void
 }
 
+class PoolLease implements Lease {
+  readonly connection: ResourceConnection
+  readonly scope: Scope
+  #end: ((usable: boolean) => void) | undefined
+
+  constructor(connection: ResourceConnection, scope: Scope, end: (usable: boolean) => void) {
+    this.connection = connection
+    this.scope = scope
+    this.#end = end
+  }
+
+  release(): void {
+    this.#over(true)
+  }
+
+  destroy(): void {
+    this.#over(false)
+  }
+
+  #over(usable: boolean): void {
+    const end = this.#end
+    this.#end = undefined
+    end?.(usable)
+  }
+}
+
 class ConnectionPool implements Pool {
   readonly name: string
   readonly settings: PoolSettings
   readonly #open: () => Promise<Resource>
   readonly #log: Log
   readonly #onWaited: PoolSource['onWaited']
+  readonly #onCircuit: PoolSource['onCircuit']
   readonly #stopping = new AbortController()
   /** The longest at rest first. */
   readonly #idle: Idle[] = []
@@ -65,7 +92,8 @@ class ConnectionPool implements Pool {
   #stopped: Promise<void> | undefined
   #onDrained: (() => void) | undefined
 
-  constructor({ name, settings, open, log, onWaited }: PoolSource) {
+  constructor({ name, settings, open, log, onWaited, onCircuit }: PoolSource) {
+    this.#onCircuit = onCircuit
     this.name = name
     this.settings = settings
     this.#open = open
@@ -205,21 +233,12 @@ class ConnectionPool implements Pool {
 
   #lease({ connection, madeAt }: Idle, scope: Scope, now: number): Lease {
     const { maxCallMs } = this.settings
-    let held = true
     this.#busy++
-    const end = (usable: boolean): void => {
-      if (!held) return
-      held = false
+    return new PoolLease(connection, maxCallMs === undefined ? scope : shortened(scope, now + maxCallMs), (usable) => {
       this.#busy--
       this.#giveBack(connection, madeAt, usable)
       this.#pump()
-    }
-    return {
-      connection,
-      scope: maxCallMs === undefined ? scope : shortened(scope, now + maxCallMs),
-      release: () => end(true),
-      destroy: () => end(false),
-    }
+    })
   }
 
   #giveBack(connection: ResourceConnection, madeAt: number, usable: boolean): void {
@@ -270,8 +289,12 @@ class ConnectionPool implements Pool {
 
   #arrived(idle: Idle): void {
     if (this.#stopping.signal.aborted) return this.#close(idle.connection)
-    if (this.#breaker.state !== 'closed') this.#log.info({ resource: this.name }, 'resource is reachable again')
+    const wasOpen = this.#breaker.state !== 'closed'
     this.#breaker = CLOSED
+    if (wasOpen) {
+      this.#log.info({ resource: this.name }, 'resource is reachable again')
+      this.#onCircuit?.(false, undefined)
+    }
     this.#rest(idle)
     this.#pump()
   }
@@ -300,6 +323,7 @@ class ConnectionPool implements Pool {
     const { failures, retryAt } = this.#breaker
     const fields = { resource: this.name, err: this.#lastError, failures, delayMs: Math.round(retryAt - Date.now()) }
     this.#log[failures === 1 ? 'warn' : 'debug'](fields, 'resource is taken for broken')
+    if (failures === 1) this.#onCircuit?.(true, this.#lastError)
     for (const idle of this.#idle.splice(0)) this.#close(idle.connection)
     if (this.settings.standby > 0) this.#retryIn(retryAt - Date.now()) // nobody needs to ask
   }

@@ -81,7 +81,8 @@ export class XmlrpcConnection implements ResourceConnection {
     const ended = endOf(scope, Date.now(), this.#name)
     if (ended) throw ended
     const body = this.#codec.encodeCall(call)
-    const headers = { ...this.#headers, 'content-type': 'text/xml; charset=utf-8', accept: 'text/xml' }
+    const context = scope.traceparent === undefined ? {} : { traceparent: scope.traceparent }
+    const headers = { ...context, ...this.#headers, 'content-type': 'text/xml; charset=utf-8', accept: 'text/xml' }
     const { status, contentType, bytes } = await this.#send({ method: 'POST', path: this.#path, headers, body }, scope)
     if (status !== 200) throw fromStatus(status, this.#name)
     const answer = this.#read(() => this.#codec.answer(bytes, contentType))

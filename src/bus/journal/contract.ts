@@ -22,8 +22,9 @@ export interface Journal<E> {
   /**
    * Stores an event; resolves once the server has it, with its position. Events that come while a message is under way go together in the next
    * one, in order. A bus that is away is waited for as long as it takes. Rejects with FENCED (another owner) or CANCELLED (closed: nobody knows).
+   * `soon`: nobody waits for it: it goes with the next event, or by itself some milliseconds later.
    */
-  append(event: E): Promise<Position>
+  append(event: E, soon?: boolean): Promise<Position>
   /** Deletes what stands before a position. Best effort. */
   trim(before: Position): Promise<void>
   /** Deletes all of it: it is over. */
@@ -69,8 +70,10 @@ export interface Journals {
   isOwned(journal: JournalInfo, withinMs: number): Promise<boolean>
   /** Keeps a record of something that has ended: once for each id within a kind of a cage; a second one is dropped. */
   keep(cage: string, kind: JournalKind, id: string, record: unknown): Promise<void>
+  /** A record as `keepAll` takes it. */
+  pack(record: unknown): Uint8Array
   /** Keeps many at once; they are found by `history` only. */
-  keepAll(cage: string, kind: JournalKind, records: readonly unknown[]): Promise<void>
+  keepAll(cage: string, kind: JournalKind, records: readonly Uint8Array[]): Promise<void>
   kept(cage: string, kind: JournalKind, id: string): Promise<unknown>
   history(filter?: HistoryFilter): AsyncIterable<unknown>
 }

@@ -45,11 +45,11 @@ export class History {
   }
 
   /** See `Journals.keepAll`. As many messages as it takes. */
-  async keepAll(cage: string, kind: JournalKind, records: readonly unknown[]): Promise<void> {
+  async keepAll(cage: string, kind: JournalKind, records: readonly Uint8Array[]): Promise<void> {
     const room = this.#maxPayload() - MESSAGE_BYTES
     const batches: Uint8Array[][] = []
     let left = 0
-    for (const data of records.map((record) => encodeResult(record, 'envelope'))) {
+    for (const data of records) {
       if (data.length + EVENT_BYTES > left) {
         batches.push([])
         left = room

@@ -7,7 +7,7 @@
  */
 import type { Log } from '../../log.ts'
 import type { JetStream } from '../jetstream.ts'
-import { decodeResult } from '../wire.ts'
+import { decodeResult, encodeResult } from '../wire.ts'
 import type { Entry, HistoryFilter, Journal, JournalInfo, JournalKind, Journals, Position } from './contract.ts'
 import { History } from './history.ts'
 import { endSubject, isEmpty, type Place, subjectOf, type Tail } from './message.ts'
@@ -101,7 +101,11 @@ export class BusJournals implements Journals {
     return this.#history.keep(cage, kind, id, record)
   }
 
-  keepAll(cage: string, kind: JournalKind, records: readonly unknown[]): Promise<void> {
+  pack(record: unknown): Uint8Array {
+    return encodeResult(record, 'envelope')
+  }
+
+  keepAll(cage: string, kind: JournalKind, records: readonly Uint8Array[]): Promise<void> {
     return this.#history.keepAll(cage, kind, records)
   }
 

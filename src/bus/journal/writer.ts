@@ -35,6 +35,9 @@ export interface WriterDeps {
 const TRY_MS = 5_000
 const AGAIN_MS = 100
 
+/** How long an event waits for company that has no hurry. */
+const SOON_MS = 20
+
 /** What is tried for so long is said in the log, and again after as long. */
 const NOTICE_MS = 10_000
 
@@ -58,6 +61,9 @@ export class Writer<E> implements Journal<E> {
   #waiting: Waiting[] = []
   #underWay: Waiting[] = []
   #running: Promise<void> | undefined
+  /** Some of the waiting events are to be sent as soon as can be. */
+  #isUrgent = false
+  #soon: NodeJS.Timeout | undefined
   /** Take-overs that are to stay (J3). */
   #fences: Fence[] = []
   #ended: CageError | undefined
@@ -74,14 +80,15 @@ export class Writer<E> implements Journal<E> {
     return this.#ended?.code === 'FENCED'
   }
 
-  append(event: E): Promise<Position> {
+  append(event: E, soon = false): Promise<Position> {
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#ended
       const data = encodeResult(event, 'envelope')
       if (data.length > this.#room)
         throw new CageError('PAYLOAD_TOO_LARGE', `an event of ${data.length} bytes is too large for a message of the bus`)
       this.#waiting.push({ data, resolve, reject })
-      this.#running ??= this.#run()
+      if (soon) this.#soon ??= setTimeout(() => this.#send(), SOON_MS)
+      else this.#send()
     })
   }
 
@@ -152,9 +159,14 @@ export class Writer<E> implements Journal<E> {
     return this.#deps.maxPayload() - MESSAGE_BYTES - EVENT_BYTES
   }
 
+  #send(): void {
+    this.#isUrgent = true
+    this.#running ??= this.#run()
+  }
+
   async #run(): Promise<void> {
     await Promise.resolve() // what is appended in the same turn goes together
-    while (!this.#ended && this.#waiting.length > 0) {
+    while (!this.#ended && this.#isUrgent && this.#waiting.length > 0) {
       const batch = this.#take()
       this.#underWay = batch
       try {
@@ -170,12 +182,16 @@ export class Writer<E> implements Journal<E> {
 
   /** As many of the waiting events as fit into a message. */
   #take(): Waiting[] {
+    clearTimeout(this.#soon)
+    this.#soon = undefined
     let bytes = 0
     const end = this.#waiting.findIndex(({ data }) => {
       bytes += data.length + EVENT_BYTES
       return bytes > this.#room + EVENT_BYTES
     })
-    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : Math.max(1, end))
+    const batch = this.#waiting.splice(0, end < 0 ? this.#waiting.length : Math.max(1, end))
+    this.#isUrgent = this.#waiting.length > 0
+    return batch
   }
 
   async #store(events: Uint8Array[]): Promise<Position> {
@@ -270,6 +286,7 @@ export class Writer<E> implements Journal<E> {
   #end(error: CageError): void {
     if (this.#ended) return
     this.#ended = error
+    clearTimeout(this.#soon)
     for (const { reject } of [...this.#underWay, ...this.#waiting.splice(0)]) reject(error)
     this.#onEnd()
   }

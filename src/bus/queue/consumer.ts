@@ -44,7 +44,7 @@ export class SharedConsumer implements Consumer {
   #endAnswer: (() => void) | undefined
 
   constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
-    const { js, ledger, held, solo, log } = deps
+    const { js, ledger, held, solo, log, tell } = deps
     this.#deps = deps
     this.#queue = queue
     this.#cage = cage
@@ -59,6 +59,7 @@ export class SharedConsumer implements Consumer {
       handler,
       policy,
       log,
+      tell,
       sequenced: false,
       inPlace: () => false,
     })

@@ -22,6 +22,8 @@ export interface QueuePolicy {
   limits?: QueueLimits | undefined
   /** What all waiting calls together may take; more are refused with OVERLOADED. */
   maxBytes?: number | undefined
+  /** A call that waits longer, ms, is told as a notification, once an hour. Default one hour. */
+  alertAfterMs?: number | undefined
 }
 
 /** Delay before the n-th further attempt: `firstMs` times `factor` to the n-1, at most `maxMs`, of which the share `jitter` is at random. */

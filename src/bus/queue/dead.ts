@@ -2,17 +2,21 @@
  * Dead letters: calls that will not be tried again, with arguments, error and history, in the stream DEAD_CALLS.
  * B1. A letter is written before its call leaves the queue: whatever dies in between, nothing is lost.
  * B2. What cannot be written with its history is written without: a call near the bus's limit must be buried too.
+ * B3. People are told of each, once it is there.
  */
 import type { CageError } from '../../errors.ts'
+import type { Notifications } from '../bus.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import type { DeadLetter } from './contract.ts'
 import { decodeCall, encodeCall, messageId, type QueuedCall, subjectOf } from './message.ts'
+
+type Tell = Notifications['tell']
 
 const WRITE_MS = 30_000
 const LONGEST_MESSAGE = 500
 
 /** Writes the dead letter of a call (B1). */
-export async function bury(js: JetStream, call: QueuedCall, id: string, error: CageError): Promise<void> {
+export async function bury(js: JetStream, call: QueuedCall, id: string, error: CageError, tell: Tell): Promise<void> {
   const bodies = [call, { ...call, failures: [] }]
   await write(
     js,
@@ -22,12 +26,26 @@ export async function bury(js: JetStream, call: QueuedCall, id: string, error: C
     messageId(id, call.moves),
     error,
   )
+  const { queue, cage, module, method, attempts } = call
+  tellOf(tell, { queue, cage, module, method }, { call: id, attempts }, error)
 }
 
 /** Writes the dead letter of a message that is no call. */
-export async function buryBytes(js: JetStream, subject: string, data: Uint8Array, id: string, error: CageError): Promise<void> {
+export async function buryBytes(js: JetStream, subject: string, data: Uint8Array, id: string, error: CageError, tell: Tell): Promise<void> {
   const [, queue = '_', cage = '_', module = '_', method = '_'] = subject.split('.') // it may be anything
   await write(js, `dead.${queue}.${cage}.${module}.${method}`, [data], id, messageId(id, 0), error)
+  tellOf(tell, { queue, cage, module, method }, { call: id }, error)
+}
+
+/** B3. */
+function tellOf(
+  tell: Tell,
+  { queue, cage, module, method }: Pick<QueuedCall, 'queue' | 'cage' | 'module' | 'method'>,
+  details: object,
+  { code, message: reason }: CageError,
+): void {
+  const message = `a call of ${cage}.${module}.${method} in queue ${queue} is dead: ${code}`
+  tell({ level: 'error', kind: 'call.dead', cage, module, at: Date.now(), message, details: { queue, method, ...details, code, reason } })
 }
 
 /** Reads a dead letter. */

@@ -1,6 +1,7 @@
 /** What the parts of the queues share, made once for each connection (queues.ts). */
 import type { NatsConnection } from 'nats'
 import type { Log } from '../../log.ts'
+import type { Notifications } from '../bus.ts'
 import type { Connection } from '../connection.ts'
 import type { JetStream } from '../jetstream.ts'
 import type { Outbox } from '../outbox.ts'
@@ -23,6 +24,8 @@ export interface QueueDeps {
   held: HeldTable
   solo: Solo
   log: Log
+  /** Tells people. */
+  tell: Notifications['tell']
   /** This connection's id. */
   id: string
 }

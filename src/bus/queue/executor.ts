@@ -13,7 +13,7 @@ import type { Msg } from 'nats'
 import { Bag } from '../../bag.ts'
 import { type CageError, toCageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import type { CallHandler, Outcome } from '../bus.ts'
+import type { CallHandler, Notifications, Outcome } from '../bus.ts'
 import { type Delivery, type JetStream, NS } from '../jetstream.ts'
 import type { CallState, ConsumerStats, QueuePolicy } from './contract.ts'
 import { bury, buryBytes } from './dead.ts'
@@ -34,6 +34,7 @@ export interface ExecutorOptions {
   handler: CallHandler
   policy: () => QueuePolicy
   log: Log
+  tell: Notifications['tell']
   /** One copy hands out all calls, with a record of each: a new consumer, after its end, knows nothing of deliveries before. */
   sequenced: boolean
   /** A failed call stays where it is and is run again there: its order matters. */
@@ -217,7 +218,7 @@ export class Executor {
     if (end.kind === 'dead') {
       log.error({ ...about, attempts: call.attempts, code, reason: message }, 'queued call is dead')
       try {
-        await bury(js, { ...call, enqueuedAt: call.enqueuedAt ?? taken.delivery.time }, id, end.error)
+        await bury(js, { ...call, enqueuedAt: call.enqueuedAt ?? taken.delivery.time }, id, end.error, this.#options.tell)
       } catch (cause) {
         log.warn({ err: cause, ...about }, 'a dead call cannot be buried, it waits in its queue')
         return this.#setAside(taken, backOffMs(Math.max(1, call.attempts), this.#options.policy(), Math.random()), end.error)
@@ -294,7 +295,7 @@ export class Executor {
     try {
       const queue = msg.subject.split('.')[1] ?? ''
       log.error({ subject: msg.subject, seq: delivery.seq, reason: error.message }, 'queued message is no call, it is dead')
-      await buryBytes(js, msg.subject, msg.data, idOf(queue, delivery.seq, false), error)
+      await buryBytes(js, msg.subject, msg.data, idOf(queue, delivery.seq, false), error, this.#options.tell)
       this.counts.dead++
       return await this.#ack({ msg, delivery })
     } catch (cause) {

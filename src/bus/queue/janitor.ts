@@ -7,6 +7,7 @@
  */
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import type { Notifications } from '../bus.ts'
 import { headerOf, isCode, type JetStream, type StoredMessage } from '../jetstream.ts'
 import { bury, buryBytes } from './dead.ts'
 import { decodeAnyCall, idOf, isQueueSubject, type QueuedCall, STREAMS, streamOf } from './message.ts'
@@ -29,6 +30,7 @@ export class Janitor {
   readonly #js: JetStream
   readonly #streams: Streams
   readonly #log: Log
+  readonly #tell: Notifications['tell']
   readonly #expiresMs: (queue: string) => number
   /** Where the next round goes on, by subject. */
   readonly #next = new Map<string, number>()
@@ -36,7 +38,15 @@ export class Janitor {
   #timer: NodeJS.Timeout | undefined
   #looksSoon = 0
 
-  constructor(js: JetStream, streams: Streams, log: Log, expiresMs: (queue: string) => number, everyMs: number = EVERY_MS) {
+  constructor(
+    js: JetStream,
+    streams: Streams,
+    log: Log,
+    tell: Notifications['tell'],
+    expiresMs: (queue: string) => number,
+    everyMs: number = EVERY_MS,
+  ) {
+    this.#tell = tell
     this.#js = js
     this.#streams = streams
     this.#log = log
@@ -134,7 +144,7 @@ export class Janitor {
       call = decodeAnyCall({ subject, data, time, header: (name) => headerOf(headers, name) })
     } catch (error) {
       if (!isCode(error, 'INVALID_ARGUMENT')) throw error
-      await buryBytes(this.#js, subject, data, idOf(queue, seq, false), error)
+      await buryBytes(this.#js, subject, data, idOf(queue, seq, false), error, this.#tell)
       await this.#js.delete(streamOf(queue), seq)
       return
     }
@@ -149,6 +159,7 @@ export class Janitor {
       { ...call, enqueuedAt: call.enqueuedAt ?? time },
       id,
       new CageError('UNAVAILABLE', `nobody ran cage ${call.cage} before the call expired`),
+      this.#tell,
     )
     await this.#js.delete(streamOf(queue), seq)
   }

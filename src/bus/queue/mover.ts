@@ -6,10 +6,10 @@
  */
 import type { Msg } from 'nats'
 import type { Log } from '../../log.ts'
-import type { Connection } from '../connection.ts'
+import type { Notifications } from '../bus.ts'
 import { deliveryOf, isCode, type JetStream, NS } from '../jetstream.ts'
-import type { Outbox } from '../outbox.ts'
 import { bury, buryBytes } from './dead.ts'
+import type { QueueDeps } from './deps.ts'
 import type { Ledger } from './ledger.ts'
 import { decodeAnyCall, encodeCall, idOf, messageId, type QueuedCall, STREAMS, subjectOf } from './message.ts'
 import { Puller } from './puller.ts'
@@ -25,15 +25,19 @@ const LONGEST_MS = 86_400_000
 const WRITE_MS = 10_000
 const AGAIN_MS = 1_000
 
+type MoverDeps = Pick<QueueDeps, 'js' | 'streams' | 'ledger' | 'connection' | 'outbox' | 'log' | 'tell'>
+
 export class Mover {
   readonly #js: JetStream
   readonly #streams: Streams
   readonly #ledger: Ledger
   readonly #log: Log
+  readonly #tell: Notifications['tell']
   readonly #puller: Puller
 
   /** `onReconnect` hears that the bus is back. */
-  constructor(js: JetStream, streams: Streams, ledger: Ledger, connection: Connection, outbox: Outbox, log: Log, onReconnect: () => void) {
+  constructor({ js, streams, ledger, connection, outbox, log, tell }: MoverDeps, onReconnect: () => void) {
+    this.#tell = tell
     this.#js = js
     this.#streams = streams
     this.#ledger = ledger
@@ -77,7 +81,7 @@ export class Mover {
     } catch (error) {
       if (!isCode(error, 'INVALID_ARGUMENT')) throw error
       const queue = msg.subject.split('.')[1] ?? ''
-      await buryBytes(this.#js, msg.subject, msg.data, idOf(queue, delivery.seq, true), error)
+      await buryBytes(this.#js, msg.subject, msg.data, idOf(queue, delivery.seq, true), error, this.#tell)
       return done()
     }
     const id = call.id ?? idOf(call.queue, delivery.seq, true)
@@ -99,7 +103,7 @@ export class Mover {
       })
     } catch (error) {
       if (!isCode(error, 'PAYLOAD_TOO_LARGE')) throw error
-      await bury(this.#js, call, id, error) // with what it gains by the move it is too large for the bus
+      await bury(this.#js, call, id, error, this.#tell) // with what it gains by the move it is too large for the bus
       if (record) await this.#ledger.put({ ...record, state: 'dead', changedAt: Date.now(), error: error.toJSON() })
     }
     return done()

@@ -3,12 +3,14 @@
  */
 import type { NatsConnection } from 'nats'
 import type { Log } from '../../log.ts'
-import type { CallHandler } from '../bus.ts'
+import type { CallHandler, Notifications } from '../bus.ts'
 import type { Caller } from '../caller.ts'
 import type { Connection } from '../connection.ts'
 import { JetStream } from '../jetstream.ts'
 import type { Outbox } from '../outbox.ts'
+import type { Turns } from '../turns.ts'
 import { Admin } from './admin.ts'
+import { AgeWatch, type Consumed } from './ages.ts'
 import { SharedConsumer } from './consumer.ts'
 import type { Consumer, EnqueueOptions, QueuePolicy } from './contract.ts'
 import { Control } from './control.ts'
@@ -29,6 +31,18 @@ export interface QueuesOptions extends StreamSettings {
   held?: SharedArrayBuffer | undefined
 }
 
+/** What the queues of a connection are made of. */
+export interface QueuesSource {
+  readonly id: string
+  readonly nc: NatsConnection
+  readonly connection: Connection
+  readonly outbox: Outbox
+  readonly caller: Caller
+  readonly log: Log
+  readonly tell: Notifications['tell']
+  readonly turns: Turns
+}
+
 /** Default expiry of the calls of a queue that nobody here knows. */
 const UNKNOWN_QUEUE_EXPIRES_MS = 7 * 86_400_000
 
@@ -38,12 +52,15 @@ export class Queues {
   readonly #producer: Producer
   readonly #mover: Mover
   readonly #janitor: Janitor
+  readonly #ages: AgeWatch
+  readonly #consumed = new Map<string, Consumed>()
   readonly #policies = new Map<string, () => QueuePolicy>()
   readonly #keeper: Keeper | undefined
   #background: Promise<void> | undefined
   #nonces = 0
 
-  constructor(id: string, nc: NatsConnection, connection: Connection, outbox: Outbox, caller: Caller, log: Log, options: QueuesOptions) {
+  constructor(source: QueuesSource, options: QueuesOptions) {
+    const { id, nc, connection, outbox, caller, log, tell, turns } = source
     const js = new JetStream(caller)
     const streams = new Streams(js, options)
     const ledger = new Ledger(js)
@@ -51,10 +68,25 @@ export class Queues {
     const leadership = new Leadership(nc, caller, streams)
     const table = options.held ?? sharedHeld()
     if (!options.held) this.#keeper = new Keeper(js, new Set([table]), log)
-    this.#deps = { nc, connection, outbox, js, streams, ledger, control, leadership, held: new HeldTable(table), solo: new Solo(), log, id }
+    this.#deps = {
+      nc,
+      connection,
+      outbox,
+      js,
+      streams,
+      ledger,
+      control,
+      leadership,
+      held: new HeldTable(table),
+      solo: new Solo(),
+      log,
+      tell,
+      id,
+    }
     this.#producer = new Producer(js, streams, ledger, control, () => `${id}.${++this.#nonces}`)
-    this.#mover = new Mover(js, streams, ledger, connection, outbox, log, () => this.#afterOutage())
-    this.#janitor = new Janitor(js, streams, log, (queue) => this.#policies.get(queue)?.().expiresMs ?? UNKNOWN_QUEUE_EXPIRES_MS)
+    this.#mover = new Mover(this.#deps, () => this.#afterOutage())
+    this.#ages = new AgeWatch({ js, control, log, tell, turns }, () => this.#consumed.values())
+    this.#janitor = new Janitor(js, streams, log, tell, (queue) => this.#policies.get(queue)?.().expiresMs ?? UNKNOWN_QUEUE_EXPIRES_MS)
     this.admin = new Admin(js, streams, ledger, control, leadership)
   }
 
@@ -70,6 +102,7 @@ export class Queues {
     const consumer = new (isSequenced(policy()) ? SequencedConsumer : SharedConsumer)(this.#deps, queue, cage, policy, handler)
     await consumer.start()
     this.#policies.set(queue, policy)
+    this.#consumed.set(`${queue} ${cage}`, { queue, cage, policy })
     this.#background ??= this.#startBackground()
     await this.#background
     return consumer
@@ -78,6 +111,7 @@ export class Queues {
   /** Ends what runs besides the consumers, which their owners stop. */
   async close(): Promise<void> {
     this.#janitor.stop()
+    this.#ages.stop()
     this.#keeper?.close()
     if (this.#background !== undefined) await this.#mover.stop()
   }
@@ -93,6 +127,7 @@ export class Queues {
     try {
       await this.#mover.start()
       this.#janitor.start()
+      this.#ages.start()
     } catch (error) {
       this.#background = undefined
       throw error

@@ -57,7 +57,7 @@ export class SequencedConsumer implements Consumer {
   #stopping = false
 
   constructor(deps: QueueDeps, queue: string, cage: string, policy: () => QueuePolicy, handler: CallHandler) {
-    const { js, ledger, held, solo, log } = deps
+    const { js, ledger, held, solo, log, tell } = deps
     this.#deps = deps
     this.#queue = queue
     this.#cage = cage
@@ -73,6 +73,7 @@ export class SequencedConsumer implements Consumer {
       handler,
       policy,
       log,
+      tell,
       sequenced: true,
       inPlace: () => policy().ordered !== undefined,
     })

@@ -190,6 +190,20 @@ export function isShared(name: string, cage: string): boolean {
   return SHARES.some((share) => sharedName(cage, share) === name)
 }
 
+/** Settings of a queue's consumer that are not as `Streams` makes them, with what they are. Pure. */
+export function driftOf(queue: string, { name, config }: Pick<ConsumerInfo, 'name' | 'config'>): string[] {
+  const [, , cage = ''] = config.filter_subject?.split('.') ?? []
+  const share = SHARES.find((one) => sharedName(cage, one) === name)
+  const wanted =
+    share === undefined
+      ? { ...consumer(name, filterOf(queue, cage, 'all')), ack_wait: FOR_EVER_MS * NS }
+      : { ...consumer(name, filterOf(queue, cage, share)), ack_wait: ACK_WAIT_MS * NS }
+  const actual = config as unknown as Wanted // by the API's names
+  return Object.entries(wanted)
+    .filter(([setting, value]) => actual[setting] !== value)
+    .map(([setting]) => `${setting} ${String(actual[setting])}`)
+}
+
 /** So many missing messages are acknowledged at once, and so many that are there are passed over (W4). */
 const MOST_PHANTOMS = 1_000
 const MOST_LOOKS = 200

@@ -1,12 +1,13 @@
 /**
  * Survey: asks all copies of all cages at once, and answers for one. MessagePack at `$CAGES.<what>.<cage>`, `*` for the cage that is asked for.
- * V1. How many will answer nobody knows: it is waited until those that answered last time have, else until nobody has for QUIET_MS.
+ * V1. How many will answer nobody knows: it is waited until nobody has for QUIET_MS; for KNOWN_MS after that, only until as many have.
  * V2. A tail costs nothing where nobody follows: it is a lease, renewed while somebody does; steps go in batches, and what is too much is counted.
  */
 import type { NatsConnection } from 'nats'
 import { CageError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { isName } from '../../names.ts'
+import { holds } from '../../words.ts'
 import type { Subscription } from '../bus.ts'
 import { decodeBody, encodeResult } from '../wire.ts'
 import type { CopyStatus, LogChange, Step, StepFilter, Survey, Surveyed } from './contract.ts'
@@ -15,7 +16,14 @@ const WITHIN_MS = 1_000
 /** A busy worker may be late by so much. */
 const QUIET_MS = 300
 
+/** A new copy is in the survey after so long at the latest. */
+const KNOWN_MS = 10_000
+/** Those that answer together are heard together. */
+const GRACE_MS = 20
+
 const LEASE_MS = 12_000
+/** Followers of one copy. */
+const MOST_TAILS = 100
 const RENEW_MS = 5_000
 const BATCH_MS = 100
 /** Steps of one batch. */
@@ -26,8 +34,8 @@ type Question = 'status' | 'find' | 'tail' | 'log'
 export class BusSurvey implements Survey {
   readonly #nc: NatsConnection
   readonly #log: Log
-  /** Who answered last (V1), by what was asked. */
-  readonly #known = new Map<string, number>()
+  /** How many answered (V1), by what was asked, and when nobody was left to. */
+  readonly #known = new Map<string, { count: number; at: number }>()
 
   constructor(nc: NatsConnection, log: Log) {
     this.#nc = nc
@@ -36,28 +44,29 @@ export class BusSurvey implements Survey {
 
   async status(options: { cage?: string | undefined; withinMs?: number | undefined } = {}): Promise<CopyStatus[]> {
     const { cage, withinMs = WITHIN_MS } = options
-    const copies = (await this.#ask('status', cage, {}, withinMs)) as CopyStatus[]
+    const copies = (await this.#ask('status', cage, {}, withinMs)).filter(isStatus)
     const place = ({ cage: name, node, only = '' }: CopyStatus): string => `${name} ${node} ${only}`
     return copies.sort((a, b) => place(a).localeCompare(place(b)) || a.startedAt - b.startedAt)
   }
 
   async find(text: string, withinMs: number = WITHIN_MS): Promise<Step[]> {
-    const found = (await this.#ask('find', undefined, { text }, withinMs)) as Step[][]
-    return found.flat().sort((a, b) => a.at - b.at)
+    const found = await this.#ask('find', undefined, { text }, withinMs)
+    return found.flatMap(stepsOf).sort((a, b) => a.at - b.at)
   }
 
   async setLogLevel(change: LogChange): Promise<number> {
-    const taken = (await this.#ask('log', change.cage, change, WITHIN_MS)) as boolean[]
-    return taken.filter((one) => one).length
+    const taken = await this.#ask('log', change.cage, change, WITHIN_MS)
+    return taken.filter((one) => one === true).length
   }
 
   async tail(filter: StepFilter, listener: (step: Step, dropped: number) => void): Promise<() => void> {
+    if (filter.cage !== undefined && !isName(filter.cage)) throw noCage(filter.cage)
     const inbox = `_INBOX.${crypto.randomUUID()}`
     const subscription = this.#nc.subscribe(inbox, {
       callback: (error, { data }) => {
-        const batch = error ? undefined : (decodeBody(data) as { steps: Step[]; dropped: number } | undefined)
-        let dropped = batch?.dropped ?? 0
-        for (const step of batch?.steps ?? []) {
+        const batch = (error ? undefined : decodeBody(data)) as Partial<Batch> | null | undefined // checked next
+        let dropped = typeof batch?.dropped === 'number' ? batch.dropped : 0
+        for (const step of stepsOf(batch?.steps)) {
           listener(step, dropped)
           dropped = 0
         }
@@ -105,9 +114,7 @@ export class BusSurvey implements Survey {
     try {
       const given = await answer()
       if (given === undefined) return
-      const data = encode(given)
-      const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-      if (data.length > limit) throw new CageError('PAYLOAD_TOO_LARGE', `the answer takes ${data.length} bytes, the bus carries ${limit}`)
+      const data = fitting(given, this.#nc)
       if (!this.#nc.isClosed()) this.#nc.publish(reply, data)
     } catch (error) {
       this.#log.warn({ err: error }, 'a survey could not be answered')
@@ -116,30 +123,32 @@ export class BusSurvey implements Survey {
 
   /** V1. */
   #ask(what: Question, cage: string | undefined, question: object, withinMs: number): Promise<unknown[]> {
-    if (cage !== undefined && !isName(cage)) throw new CageError('INVALID_ARGUMENT', `${JSON.stringify(cage)} is no cage`)
+    if (cage !== undefined && !isName(cage)) throw noCage(cage)
     const subject = subjectOf(what, cage)
-    const expected = this.#known.get(subject) ?? Number.POSITIVE_INFINITY
+    const known = this.#known.get(subject)
+    const expected = known && Date.now() - known.at < KNOWN_MS ? known.count : Number.POSITIVE_INFINITY
     return new Promise((resolve) => {
       const answers: unknown[] = []
       const inbox = `_INBOX.${crypto.randomUUID()}`
+      let grace: NodeJS.Timeout | undefined
       const end = (): void => {
-        clearTimeout(quiet)
-        clearTimeout(limit)
+        for (const timer of [quiet, limit, grace]) clearTimeout(timer)
         subscription.unsubscribe()
-        this.#known.set(subject, answers.length)
+        if (grace === undefined && answers.length > 0) this.#known.set(subject, { count: answers.length, at: Date.now() })
         resolve(answers)
       }
       const subscription = this.#nc.subscribe(inbox, {
         callback: (error, { data, headers }) => {
           if (error || headers?.code === 503) return end() // nobody serves it
           answers.push(decodeBody(data))
-          if (answers.length >= expected) setImmediate(end)
+          if (answers.length >= expected) grace ??= setTimeout(end, GRACE_MS)
           else quiet.refresh()
         },
       })
       const quiet = setTimeout(end, Math.min(QUIET_MS, withinMs))
       const limit = setTimeout(end, withinMs)
-      this.#nc.publish(subject, encode(question), { reply: inbox })
+      if (this.#nc.isClosed()) end()
+      else this.#nc.publish(subject, encode(question), { reply: inbox })
     })
   }
 }
@@ -158,8 +167,11 @@ class Tails {
   }
 
   lease(inbox: string, filter: StepFilter, leaseMs: number): undefined {
-    if (leaseMs > 0) this.#tails.set(inbox, { steps: [], dropped: 0, ...this.#tails.get(inbox), filter, until: Date.now() + leaseMs })
-    else this.#tails.delete(inbox)
+    const known = this.#tails.get(inbox)
+    if (!(leaseMs > 0)) this.#tails.delete(inbox)
+    else if (known || this.#tails.size < MOST_TAILS)
+      this.#tails.set(inbox, { steps: [], dropped: 0, ...known, filter, until: Date.now() + Math.min(leaseMs, LEASE_MS) })
+    if (this.#tails.size === 0) return
     this.#stop ??= this.#copy.onStep((step) => this.#take(step))
     this.#timer ??= setInterval(() => this.#flush(), BATCH_MS)
   }
@@ -183,9 +195,9 @@ class Tails {
       const { steps, dropped, until } = tail
       if (until < now) this.#tails.delete(inbox)
       if (steps.length === 0 || this.#nc.isClosed()) continue
-      this.#nc.publish(inbox, encode({ steps, dropped }))
+      const sent = this.#send(inbox, steps, dropped)
       tail.steps = []
-      tail.dropped = 0
+      tail.dropped = sent
     }
     if (this.#tails.size > 0) return
     clearInterval(this.#timer)
@@ -193,6 +205,23 @@ class Tails {
     this.#stop?.()
     this.#stop = undefined
   }
+
+  /** As many as the bus carries; returns how many it did not. */
+  #send(inbox: string, steps: readonly Step[], dropped: number): number {
+    for (let n = steps.length; n > 0; n = Math.floor(n / 2)) {
+      const lost = steps.length - n
+      const data = encode({ steps: steps.slice(lost), dropped: dropped + lost } satisfies Batch)
+      if (data.length > limitOf(this.#nc)) continue
+      this.#nc.publish(inbox, data)
+      return 0
+    }
+    return dropped + steps.length
+  }
+}
+
+interface Batch {
+  steps: Step[]
+  dropped: number
 }
 
 interface Tail {
@@ -200,11 +229,6 @@ interface Tail {
   until: number
   steps: Step[]
   dropped: number
-}
-
-/** Whether a step holds a text: of its request or call as a whole, or as one of its words. Pure. */
-export function holds({ request, callId, words }: Step, text: string): boolean {
-  return request === text || callId === text || callId?.startsWith(`${text}/`) === true || words.includes(text)
 }
 
 function passes(step: Step, { cage, module, method, errors, minMs = 0, text }: StepFilter): boolean {
@@ -226,4 +250,40 @@ function subjectOf(what: Question, cage = '_'): string {
 
 function encode(value: unknown): Uint8Array {
   return encodeResult(value, 'msgpack')
+}
+
+function limitOf(nc: NatsConnection): number {
+  return nc.info?.max_payload ?? Number.POSITIVE_INFINITY
+}
+
+/** Of a list that the bus does not carry the newest part that it does; PAYLOAD_TOO_LARGE. */
+function fitting(given: unknown, nc: NatsConnection): Uint8Array {
+  const limit = limitOf(nc)
+  for (let part = given; ; ) {
+    const data = encode(part)
+    if (data.length <= limit) return data
+    if (!Array.isArray(part) || part.length < 2)
+      throw new CageError('PAYLOAD_TOO_LARGE', `the answer takes ${data.length} bytes, the bus carries ${limit}`)
+    part = part.slice(Math.ceil(part.length / 2))
+  }
+}
+
+/** What answers may be anybody. */
+function isStatus(given: unknown): given is CopyStatus {
+  const { cage, node, startedAt, modules } = (given ?? {}) as Partial<CopyStatus>
+  return typeof cage === 'string' && typeof node === 'string' && typeof startedAt === 'number' && Array.isArray(modules)
+}
+
+function stepsOf(given: unknown): Step[] {
+  return Array.isArray(given) ? given.filter(isStep) : []
+}
+
+function isStep(given: unknown): given is Step {
+  const { at, ms, kind, cage, what, request, words } = (given ?? {}) as Partial<Step>
+  const texts = [kind, cage, what, request].every((one) => typeof one === 'string')
+  return texts && typeof at === 'number' && typeof ms === 'number' && Array.isArray(words)
+}
+
+function noCage(cage: string): CageError {
+  return new CageError('INVALID_ARGUMENT', `${JSON.stringify(cage)} is no cage`)
 }

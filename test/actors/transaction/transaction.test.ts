@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { before, test } from 'node:test'
 import { Resources } from '../../../src/actors/resources.ts'
+import { Trail } from '../../../src/actors/trail.ts'
 import { endedTransactions, incidents, openTransactions, orderAbout } from '../../../src/actors/transaction/admin.ts'
 import type { Boundary } from '../../../src/actors/transaction/boundary.ts'
 import type { Callable, Transaction, TransactionOptions, TransactionReport } from '../../../src/actors/transaction/contract.ts'
@@ -60,7 +61,19 @@ async function worker(owner: Owner, cage: string, { recovers = false } = {}): Pr
     const scope = { deadline: Date.now() + timeoutMs, signal }
     const idOf = (name: string | undefined): string => name ?? randomUUID()
     return newTransaction(
-      { bus, cage, module: 'test', by: 'test.test', request: { id: 'r' }, owner: {}, scope, resources, coordinator, idOf },
+      {
+        bus,
+        cage,
+        module: 'test',
+        by: 'test.test',
+        request: { id: 'r' },
+        owner: {},
+        scope,
+        resources,
+        coordinator,
+        idOf,
+        trail: new Trail('test', cage),
+      },
       options,
     )
   }

@@ -49,6 +49,24 @@ test('journal: 1,000 events that are appended at once go in a few messages and s
   assert.ok((positions.at(-1) ?? 0) <= 3, `${positions.at(-1)} messages`)
 })
 
+test('journal: an event that has no hurry goes with the next one, in order, or soon by itself', async () => {
+  const journal = one.journals.open<number>('soon', 'tx', 'j')
+  const [first, second] = await Promise.all([journal.append(1, true), journal.append(2)])
+  assert.deepEqual([first, second], [1, 1])
+  assert.equal(await journal.append(3, true), 2)
+  const closed = assert.rejects(journal.append(4, true), { code: 'CANCELLED' })
+  journal.close()
+  await closed
+  assert.deepEqual(
+    (await two.journals.read<number>('soon', 'tx', 'j')).map(({ at, event }) => [at, event]),
+    [
+      [1, 1],
+      [1, 2],
+      [2, 3],
+    ],
+  )
+})
+
 test('journal: what does not fit into one message goes in several; an event that fits into none is refused and harms nobody', async () => {
   const journal = one.journals.open<Buffer>('sizes', 'tx', 'j')
   const large = Array.from({ length: 5 }, (_, n) => Buffer.alloc(400_000, n))
@@ -328,7 +346,7 @@ test('history: of an id the first record is kept, and all are listed, newest las
   await journals.keepAll(
     'hist',
     'tx',
-    range(500).map((n) => ({ n, pad: 'x'.repeat(5_000) })),
+    range(500).map((n) => journals.pack({ n, pad: 'x'.repeat(5_000) })),
   )
   await journals.keepAll('hist', 'tx', [])
   await journals.keep('other', 'saga', 'c', { n: 3 })

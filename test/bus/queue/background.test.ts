@@ -6,12 +6,15 @@ import { Caller } from '../../../src/bus/caller.ts'
 import { openConnection } from '../../../src/bus/connection.ts'
 import { deliveryOf, JetStream } from '../../../src/bus/jetstream.ts'
 import { Outbox } from '../../../src/bus/outbox.ts'
+import { AgeWatch } from '../../../src/bus/queue/ages.ts'
 import type { QueuePolicy } from '../../../src/bus/queue/contract.ts'
 import { HeldTable, sharedHeld } from '../../../src/bus/queue/held.ts'
 import { Janitor } from '../../../src/bus/queue/janitor.ts'
 import { Keeper } from '../../../src/bus/queue/keeper.ts'
 import { Solo } from '../../../src/bus/queue/solo.ts'
 import { Streams } from '../../../src/bus/queue/streams.ts'
+import { States } from '../../../src/bus/state/states.ts'
+import { takeTurn } from '../../../src/bus/turns.ts'
 import { encodeResult } from '../../../src/bus/wire.ts'
 import type { Log } from '../../../src/log.ts'
 import { testBus } from '../../../src/testing/bus.ts'
@@ -83,7 +86,13 @@ test('janitor: what expired of a cage that is not there is buried, what names no
   await eventually('they have expired', () => Date.now() > storedBy + 1)
   const { log, said } = recordingLog()
   const js = await jetStream(t, server.url, log)
-  await new Janitor(js, new Streams(js, {}), log, () => 3_600_000).round()
+  await new Janitor(
+    js,
+    new Streams(js, {}),
+    log,
+    () => {},
+    () => 3_600_000,
+  ).round()
   const letters: string[] = []
   for await (const { target, code } of bus.queues.dead()) letters.push(`${target} ${code}`)
   assert.equal(letters.filter((letter) => letter === 'gone.b.c UNAVAILABLE').length, 2)
@@ -112,7 +121,13 @@ test('janitor: what waits for one cage is left alone where another cage of the q
   atEnd(t, () => consumer.stop())
   await begun.promise
   const js = await jetStream(t, server.url, recordingLog().log)
-  await new Janitor(js, new Streams(js, {}), recordingLog().log, () => 3_600_000).round()
+  await new Janitor(
+    js,
+    new Streams(js, {}),
+    recordingLog().log,
+    () => {},
+    () => 3_600_000,
+  ).round()
   assert.equal((await js.streamInfo('QUEUE_work'))?.state.messages, 21)
   end.resolve()
 })
@@ -246,4 +261,47 @@ test('solo: a suspect waits for the calls of its module, and these for it; other
     order.filter((what) => !what.startsWith('other')),
     ['first begins', 'first ends', 'alone begins', 'alone ends', 'late begins', 'late ends'],
   )
+})
+
+test('ages: a queue whose oldest call waits for too long is told by one of its copies, once', async (t) => {
+  const server = await startNats(t)
+  const bus = await testBus(t, server.url)
+  const request = { id: 'r' }
+  for (const n of [1, 2]) await bus.enqueue('work', 'a', 'b', 'c', [n], { request, deadline: Date.now() + 10_000 })
+  const js = await jetStream(t, server.url, recordingLog().log)
+  const told: [string, unknown][] = []
+  const taken = new Set<string>()
+  const watching = (alertAfterMs: number): AgeWatch =>
+    new AgeWatch(
+      {
+        js,
+        control: { of: () => ({ mode: 'paused', at: 0 }) },
+        log: recordingLog().log,
+        tell: ({ kind, message, details }) => told.push([`${kind} ${message}`, (details as { mode: string }).mode]),
+        turns: async (cage, name) => !taken.has(`${cage} ${name}`) && taken.add(`${cage} ${name}`).size > 0,
+      },
+      () => [{ queue: 'work', cage: 'a', policy: () => ({ ...POLICY, alertAfterMs }) }],
+    )
+  await watching(60_000).round()
+  assert.deepEqual(told, [])
+  await eventually('it is old', async () => {
+    await watching(50).round()
+    return told.length > 0
+  })
+  await watching(50).round()
+  assert.deepEqual(told, [['queue.old the oldest call of cage a in queue work has waited for 0 minutes, 2 are there', 'paused']])
+})
+
+test('turns: of many that ask at once one has the turn, and nobody again before it is over', async (t) => {
+  const server = await startNats(t)
+  const { log } = recordingLog()
+  const connection = await openConnection('turns', { servers: [server.url] }, log, new AbortController().signal)
+  atEnd(t, () => connection.nc.close())
+  const states = (): States =>
+    new States(new JetStream(new Caller(connection, new Outbox(connection.nc))), { nc: connection.nc, connection, log }, undefined)
+  const ask = async (everyMs: number): Promise<number> =>
+    (await Promise.all(Array.from({ length: 8 }, () => takeTurn(states(), 'a', 'queue.old.work', everyMs)))).filter((turn) => turn).length
+  assert.equal(await ask(60_000), 1)
+  assert.equal(await ask(60_000), 0)
+  await eventually('it is over', async () => (await ask(1_000)) === 1)
 })
