@@ -29,7 +29,7 @@ import type {
   UntypedResource,
   WithOptions,
 } from './contract.ts'
-import type { Caller } from './flows.ts'
+import type { CallerFlows } from './flows.ts'
 import { notifyOf } from './notify.ts'
 import { type CallFunction, cageProxy, cagesProxy, moduleProxy, proxyOf } from './proxies.ts'
 import type { Resources } from './resources.ts'
@@ -56,7 +56,7 @@ export interface ContextSource {
   readonly values: Readonly<Record<string, unknown>>
   readonly coordinator: Coordinator
   /** Counts what the module calls. */
-  readonly flows: Caller
+  readonly flows: CallerFlows
   readonly trail: Trail
 }
 
@@ -333,9 +333,8 @@ export class CallContext implements Context {
       if (this.#ended) return Promise.reject(this.#ended)
       this.#hasCalled = true
       const deadline = timeoutMs === undefined ? this.deadline : Math.min(this.deadline, Date.now() + timeoutMs)
-      const { bus, flows } = this.#source
-      const answer = bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep() })
-      return flows.follow(`${cage}.${module}`, answer)
+      const { bus, flows: counter } = this.#source
+      return bus.call(cage, module, method, args, { deadline, request, owner: this, key: this.#keyOfStep(), counter })
     }
   }
 }

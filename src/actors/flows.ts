@@ -2,6 +2,7 @@
  * Flows: who calls what, counted by the caller.
  * L1. A target that does not exist makes no entry: only what has answered is one. Beyond `TARGETS` of them the rest is counted as `others`.
  */
+import type { CallCounter } from '../bus/bus.ts'
 import type { Flow } from '../bus/survey/contract.ts'
 import { Tally } from './tally.ts'
 
@@ -13,14 +14,14 @@ const OTHERS = 'others'
 const NOBODY: ReadonlySet<string> = new Set(['UNAVAILABLE', 'NOT_FOUND', 'INVALID_ARGUMENT'])
 
 export class Flows {
-  readonly #callers = new Map<string, Caller>()
+  readonly #callers = new Map<string, CallerFlows>()
   #targets = 0
 
   /** Those of a module, `interface web` or `queue retry`. */
-  of(from: string): Caller {
+  of(from: string): CallerFlows {
     let caller = this.#callers.get(from)
     if (!caller) {
-      caller = new Caller(() => ++this.#targets <= TARGETS)
+      caller = new CallerFlows(() => ++this.#targets <= TARGETS)
       this.#callers.set(from, caller)
     }
     return caller
@@ -37,9 +38,11 @@ export class Flows {
 }
 
 /** The flows of one caller. */
-export class Caller {
+export class CallerFlows implements CallCounter {
   /** By `cage.module`, `queue retry` or `resource ledger`. */
   readonly targets: Map<string, Tally> = new Map()
+  /** The same by cage and module: no name is put together for each call. */
+  readonly #modules = new Map<string, Map<string, Tally>>()
   readonly #mayGrow: () => boolean
 
   constructor(mayGrow: () => boolean) {
@@ -54,6 +57,18 @@ export class Caller {
       (error: unknown) => this.count(to, performance.now() - begun, codeOf(error)),
     )
     return call
+  }
+
+  /** A call on the bus has ended. */
+  called(cage: string, module: string, ms: number, code: string | undefined): void {
+    const known = this.#modules.get(cage)?.get(module)
+    if (known) return known.count(ms, code)
+    const to = `${cage}.${module}`
+    this.count(to, ms, code)
+    const tally = this.targets.get(to)
+    if (!tally) return
+    const modules = this.#modules.get(cage) ?? new Map<string, Tally>()
+    this.#modules.set(cage, modules.set(module, tally))
   }
 
   /** A call to `to` ended after so long; `code` tells in which error. `exists`: the target is known to be there. */

@@ -6,7 +6,7 @@ import type { InterfaceHost, Listener } from '../adapters/adapter.ts'
 import type { Bus, CallOptions } from '../bus/bus.ts'
 import type { InterfaceStatus } from '../bus/survey/contract.ts'
 import type { Log } from '../log.ts'
-import type { Caller } from './flows.ts'
+import type { CallerFlows } from './flows.ts'
 import type { Child } from './supervisor.ts'
 import type { Trail } from './trail.ts'
 
@@ -90,7 +90,7 @@ export interface InterfaceSource {
   /** The methods of a module that is here. Default: none is. */
   readonly methodsOf?: (module: string) => readonly string[] | undefined
   /** Counts what it calls. Default: nobody does. */
-  readonly flows?: Caller
+  readonly flows?: CallerFlows | undefined
 }
 
 /** The host of an interface: its calls go over the bus. */
@@ -131,12 +131,12 @@ export function interfaceHost({
     ) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)
       const came = { id: requestId, traceparent, parameters: { ...parameters, interface: name, protocol } }
-      const answer = trail.request({ by: name, request: came }, { target: `${callee}.${module}.${method}`, args }, (request) => {
+      return trail.request({ by: name, request: came }, { target: `${callee}.${module}.${method}`, args }, (request) => {
         const options: CallOptions = { deadline: Date.now() + limitMs, request }
         if (owner) options.owner = owner
+        if (flows) options.counter = flows
         return bus.call(callee, module, method, args, options)
       })
-      return flows ? flows.follow(`${callee}.${module}`, answer) : answer
     },
     enqueue(queue, target, args, { id, expiresMs, requestId = newRequestId(), traceparent, protocol = 'unknown', parameters }) {
       const [callee, module, method] = targets.get(target) ?? parsed(target)

@@ -82,7 +82,7 @@ export class CopyState {
       queues: children.filter((child) => child instanceof QueueActor).map((child) => child.status()),
       flows: [...flows.read()],
       thread: this.#thread.status(),
-      connection: { roundTripMs, ...bus.stats() },
+      connection: { roundTripMs, ...bus.stats(), server: bus.server },
     }
   }
 

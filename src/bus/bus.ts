@@ -76,6 +76,14 @@ export interface CallOptions {
   queued?: QueuedInfo | undefined
   /** The key of a call that this one, which has a key of its own, undoes: it is not run if that never was, and that is never run after it. */
   cancels?: string | undefined
+  /** Told once how the call ended. */
+  counter?: CallCounter
+}
+
+/** Counts calls where they are made. It costs less than a promise for each. */
+export interface CallCounter {
+  /** `code` tells in which error; undefined: in none. */
+  called(cage: string, module: string, ms: number, code: string | undefined): void
 }
 
 /** An endpoint as discovery shows it (ADR-32), with its counters. */
@@ -110,8 +118,6 @@ export interface BusStats {
   lateReplies: number
   reconnects: number
   inFlight: number
-  /** Host and port of the server. */
-  server: string
 }
 
 /** Makes the next value of the current one; undefined is none. It may be asked several times, so it must do nothing but decide. */
@@ -242,6 +248,8 @@ export interface Bus {
   /** This connection's id: the ADR-32 instance id. */
   readonly id: string
   readonly connected: boolean
+  /** Host and port of the server that it is connected to, or was. */
+  readonly server: string
   /** Calls and waits. Rejects with a CageError: UNAVAILABLE at once with no responder or no bus, DEADLINE_EXCEEDED at the deadline. */
   call(cage: string, module: string, method: string, args: unknown[], options: CallOptions): Promise<unknown>
   /** One-way, at most once. Throws UNAVAILABLE while the bus is away. */

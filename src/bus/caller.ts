@@ -24,13 +24,16 @@ interface Slot {
 
 interface Waiting {
   cage: string
+  module: string
   subject: string
   options: CallOptions
   resolve(result: unknown): void
-  reject(error: CageError): void
+  reject(error: unknown): void
   onAbort: (() => void) | undefined
   /** The answer is handed over as it is. */
   raw: boolean
+  /** performance.now(), if somebody counts. */
+  begunAt: number
 }
 
 /** How many calls may be in flight: more than any machine can hold, and small enough that numbers stay exact. */
@@ -70,9 +73,10 @@ export class Caller {
     return new Promise((resolve, reject) => {
       const timeoutMs = options.deadline - Date.now()
       const subject = callSubject(cage, module, method)
-      if (timeoutMs <= 0) return reject(late(subject))
-      if (options.signal?.aborted) return reject(cancelled(subject))
-      const waiting: Waiting = { cage, subject, options, resolve, reject, onAbort: undefined, raw: false }
+      const begunAt = options.counter === undefined ? 0 : performance.now()
+      const waiting: Waiting = { cage, module, subject, options, resolve, reject, onAbort: undefined, raw: false, begunAt }
+      if (timeoutMs <= 0) return fail(waiting, late(subject))
+      if (options.signal?.aborted) return fail(waiting, cancelled(subject))
       let slot: Slot
       try {
         this.#check(subject)
@@ -81,7 +85,7 @@ export class Caller {
         slot = this.#take(waiting)
         this.#outbox.publish(subject, data, slot.reply)
       } catch (error) {
-        return reject(error)
+        return fail(waiting, error)
       }
       if (options.signal) this.#watch(slot, waiting, options.signal)
       this.#ticker.wake()
@@ -93,7 +97,17 @@ export class Caller {
     return new Promise((resolve, reject) => {
       const options = { deadline, request: NO_REQUEST }
       const settle = (msg: unknown): void => resolve(msg as Msg) // raw: it is one
-      const waiting: Waiting = { cage: '', subject, options, resolve: settle, reject, onAbort: undefined, raw: true }
+      const waiting: Waiting = {
+        cage: '',
+        module: '',
+        subject,
+        options,
+        resolve: settle,
+        reject,
+        onAbort: undefined,
+        raw: true,
+        begunAt: 0,
+      }
       try {
         if (!this.connected) throw new CageError('UNAVAILABLE', `${subject} cannot be reached: the bus is away`)
         checkSize(this.#nc, subject, data, headers?.length)
@@ -129,7 +143,8 @@ export class Caller {
   /** Ends every call in flight with UNAVAILABLE. */
   close(): void {
     for (const slot of this.#slots) {
-      if (slot.waiting) this.#retire(slot)?.reject(new CageError('UNAVAILABLE', 'the node is stopping'))
+      const waiting = slot.waiting && this.#retire(slot)
+      if (waiting) fail(waiting, new CageError('UNAVAILABLE', 'the node is stopping'))
     }
   }
 
@@ -177,11 +192,12 @@ export class Caller {
     const waiting = this.#release(slot) as Waiting // present: checked above
     try {
       const error = replyError(waiting.subject, msg)
-      if (error) waiting.reject(error)
-      else if (waiting.raw) waiting.resolve(msg)
-      else waiting.resolve(decodeResult(msg.data))
+      if (error) return fail(waiting, error)
+      const result = waiting.raw ? msg : decodeResult(msg.data)
+      count(waiting, undefined)
+      waiting.resolve(result)
     } catch (cause) {
-      waiting.reject(new CageError('INTERNAL', `the answer of ${waiting.subject} cannot be read`, { cause }))
+      fail(waiting, new CageError('INTERNAL', `the answer of ${waiting.subject} cannot be read`, { cause }))
     }
   }
 
@@ -195,16 +211,27 @@ export class Caller {
     const waiting = this.#retire(slot)
     if (!waiting) return
     if (this.#connection.connected && !this.#nc.isClosed()) this.#outbox.publish(cancelSubject(waiting.cage), Buffer.from(reply))
-    waiting.reject(cancelled(waiting.subject))
+    fail(waiting, cancelled(waiting.subject))
   }
 
   #expire(now: number): boolean {
     for (const slot of this.#slots) {
       const { waiting } = slot
-      if (waiting && waiting.options.deadline <= now) this.#retire(slot)?.reject(late(waiting.subject))
+      if (!waiting || waiting.options.deadline > now) continue
+      this.#retire(slot)
+      fail(waiting, late(waiting.subject))
     }
     return this.inFlight > 0
   }
+}
+
+function fail(waiting: Waiting, error: unknown): void {
+  count(waiting, error instanceof CageError ? error.code : 'INTERNAL')
+  waiting.reject(error)
+}
+
+function count({ options, cage, module, begunAt }: Waiting, code: string | undefined): void {
+  options.counter?.called(cage, module, performance.now() - begunAt, code)
 }
 
 /** Refuses what the server would cut the connection for: to the server, headers are a part of the payload. */

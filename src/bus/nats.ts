@@ -53,6 +53,9 @@ export async function openBus(
     get connected() {
       return connection.connected
     },
+    get server() {
+      return nc.getServer()
+    },
     done: connection.done,
     call: (cage, module, method, args, callOptions) => caller.call(cage, module, method, args, callOptions),
     post: (cage, module, method, args, callOptions) => caller.post(cage, module, method, args, callOptions),
@@ -79,12 +82,7 @@ export async function openBus(
       const discovery = await announce(nc, id, service)
       return { drain: async () => void (await Promise.all([discovery.drain(), cancellations.drain()])) }
     },
-    stats: () => ({
-      lateReplies: caller.lateReplies,
-      reconnects: connection.reconnects,
-      inFlight: caller.inFlight,
-      server: nc.getServer(),
-    }),
+    stats: () => ({ lateReplies: caller.lateReplies, reconnects: connection.reconnects, inFlight: caller.inFlight }),
     roundTrip: (withinMs) => roundTrip(connection, withinMs),
     async close() {
       journals.close()
