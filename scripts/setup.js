@@ -55,6 +55,7 @@ const PEERS = {
   nc: ['netcat-openbsd'],
   dovecot: ['dovecot-imapd', 'dovecot-pop3d'],
   postfix: ['postfix'],
+  chromium: ['chromium'],
   javac: ['default-jdk-headless'],
   '/usr/share/activemq/bin/activemq.jar': ['activemq'],
   '/usr/lib/rabbitmq/bin/rabbitmq-server': ['rabbitmq-server'],

@@ -158,7 +158,11 @@ test('package: it holds what runs, and nothing else', async () => {
   }
   const files = readdirSync(installed, { recursive: true }).map(String)
   assert.deepEqual(
-    files.filter((file) => /^(src|test|cages|config|bench|node_modules|\.menagerie|dist\/\.)|\.(key|pem|log)$/.test(file)),
+    files.filter(
+      (file) =>
+        !/^cages(\/monitor(\/|$)|$)|^config(\/monitor.ts|$)/.test(file) &&
+        /^(src|test|cages|config|bench|node_modules|\.menagerie|dist\/\.)|\.(key|pem|log)$/.test(file),
+    ),
     [],
   )
 })

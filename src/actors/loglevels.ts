@@ -39,15 +39,17 @@ export class LogLevels {
     return Object.assign(Object.create(this.#root) as Log, { child: (fields: object) => this.child(fields) })
   }
 
-  /** The caller has seen to it that the module is here. */
+  /** The caller has seen to it that the module is here. Without module and level, all is as configured again. */
   set({ module, level, forMs }: Omit<LogChange, 'cage'>): void {
+    if (module === undefined && level === undefined) this.close()
+    this.#change(module, level, forMs)
+  }
+
+  #change(module: string | undefined, level: LogLevel | undefined, forMs: number): void {
     clearTimeout(this.#changes.get(module)?.timer)
     this.#changes.delete(module)
     if (level !== undefined) {
-      const timer = setTimeout(
-        () => this.set({ module, level: undefined, forMs: 0 }),
-        Math.min(Math.max(0, forMs), LONGEST_TIMER_MS),
-      ).unref()
+      const timer = setTimeout(() => this.#change(module, undefined, 0), Math.min(Math.max(0, forMs), LONGEST_TIMER_MS)).unref()
       this.#changes.set(module, { level, timer })
     }
     const what = module === undefined ? {} : { module }
@@ -61,9 +63,10 @@ export class LogLevels {
     this.#root.info({ ...what, logLevel: now, forMs: level === undefined ? undefined : forMs }, 'log level is another one')
   }
 
-  /** Nothing is waited for any more. */
+  /** Nothing is changed any more. */
   close(): void {
     for (const { timer } of this.#changes.values()) clearTimeout(timer)
+    this.#changes.clear()
   }
 
   /** E1. */

@@ -1,6 +1,7 @@
 /**
  * The bus as actors see it. Types only: who implements it is nats.ts's business.
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
+ * It is more than 300 lines, because it is the one list of all that actors may ask of the bus.
  */
 import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'

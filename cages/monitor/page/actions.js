@@ -182,8 +182,9 @@ function order(app, { title, text, fields = [], yes, danger = false, make, after
         throw error
       })
       app.tell(typeof told === 'string' && told !== '' ? told : `${title.replace(/\?$/, '')}: done`)
-      if (after !== undefined && location.hash.startsWith(`${after}/`)) location.hash = after
-      app.reload()
+      if (after !== undefined && location.hash.startsWith(`${after}/`))
+        location.hash = after // which asks anew
+      else app.reload()
     },
   })
 }
