@@ -1,6 +1,7 @@
 /**
  * The bus as actors see it. Types only: who implements it is nats.ts's business.
  * One call is one value: `Call` comes in, `Outcome` goes out, and neither knows a socket.
+ * It is a little long, because everything that a bus offers is in one place.
  */
 import type { CageError } from '../errors.ts'
 import type { LogLevel } from '../levels.ts'
