@@ -75,6 +75,7 @@ test('config: without a file everything has its default', async (t) => {
         timeoutMs: 10_000,
         backoff: { firstMs: 1_000, maxMs: 600_000, factor: 2, jitter: 0.5 },
         dedupMs: 3 * 86_400_000,
+        alertAfterMs: 3_600_000,
       },
     },
     transactions: { patienceMs: 60_000 },
