@@ -530,7 +530,7 @@ test('http: every mistake in the options is told, with what would be right', asy
     'd.tls: either keyFile and certFile are needed, or selfSigned: true',
     'd.trustedProxies.0: "everybody" is no address, no network (10.0.0.0/8), and not loopback',
     'd.cors: credentials need origins by name, not *',
-    'e: routes or a handler are needed, there is nothing to serve',
+    'e: routes, events or a handler are needed, there is nothing to serve',
   ])
 })
 
