@@ -23,6 +23,7 @@ import { pageOf, parse } from './routes.js'
  * @property {Session} session
  * @property {boolean} may somebody is logged in
  * @property {boolean} narrow
+ * @property {number} room width that a page has
  * @property {string | undefined} chosen on the flow map
  * @property {() => number} now by the monitor's clock
  * @property {(path: string, options?: { refreshMs?: number }) => { data?: unknown, error?: ApiError | undefined }} load
@@ -72,6 +73,9 @@ const app = {
   },
   get narrow() {
     return innerWidth < 700
+  },
+  get room() {
+    return (root.querySelector('.page')?.clientWidth ?? innerWidth) - 14 // the frame of what scrolls
   },
   chosen: undefined,
   now: () => Date.now() - aheadMs,

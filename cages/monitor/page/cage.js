@@ -5,7 +5,7 @@ import { history, spark } from './chart.js'
 import { h } from './dom.js'
 import { bytes, count, duration, percent, plural, rate } from './format.js'
 import { copyName, errorShare, stateOf } from './home.js'
-import { badge, bar, button, empty, heading, loaded, section, since, table } from './parts.js'
+import { badge, bar, button, empty, heading, headOf, line, loaded, section, since, table, upFor } from './parts.js'
 
 /** @typedef {import('./app.js').App} App */
 /** @typedef {import('../lib/model.ts').CageView} CageView */
@@ -49,7 +49,7 @@ export function cagePage(app, name) {
       ),
     ),
     section('Copies', copyTable(app, copies)),
-    section('Methods', modules.length === 0 ? empty('This cage has no module') : modules.map((module) => moduleOf(name, module))),
+    section('Methods', modules.length === 0 ? empty('This cage has no module') : methodTable(name, modules)),
     interfaces(copies),
   ]
 }
@@ -61,7 +61,7 @@ function copyTable(app, copies) {
     [
       { head: 'Node', cell: copyName },
       { head: 'State', cell: stateOf },
-      { head: 'Up', number: true, cell: ({ startedAt }) => since(startedAt, app.now()) },
+      { head: 'Up', number: true, cell: ({ startedAt }) => upFor(startedAt, app.now()) },
       { head: 'CPU', number: true, title: 'Share of a core', cell: ({ cpu }) => [percent(cpu), bar(cpu, `CPU ${percent(cpu)}`)] },
       {
         head: 'Loop busy',
@@ -95,52 +95,64 @@ function copyTable(app, copies) {
   )
 }
 
-/** @param {string} cage @param {ModuleView} module */
-function moduleOf(cage, { module, versions, reloads, broken, isolated, running, waiting, refusedRate, methods }) {
+/** One table, so that figures stand below each other whatever module they are of. @param {string} cage @param {ModuleView[]} modules */
+function methodTable(cage, modules) {
+  /** @type {import('./parts.js').Column<{ module: string, method: MethodView }>[]} */
+  const columns = [
+    { head: 'Method', cell: ({ module, method }) => h('a', { href: methodLink(cage, module, method.method) }, method.method) },
+    { head: 'Calls/s', number: true, cell: ({ method }) => rate(method.rate) },
+    { head: 'Last minutes', cell: ({ method }) => sparkOf(method) },
+    { head: 'Errors', number: true, cell: ({ method }) => errorShare(method.errorRate, method.rate) },
+    { head: 'p50', number: true, cell: ({ method }) => duration(method.p50) },
+    { head: 'p95', number: true, cell: ({ method }) => duration(method.p95) },
+    { head: 'p99', number: true, cell: ({ method }) => duration(method.p99) },
+    { head: 'Running', number: true, cell: ({ method }) => count(method.running) },
+    { head: 'Calls', number: true, title: 'Since the copies started', cell: ({ method }) => count(method.requests) },
+    {
+      head: 'Last error',
+      wide: true,
+      cell: ({ method: { lastError } }) =>
+        lastError && h('span.clip', { title: lastError.message }, h('code', null, lastError.code), ` ${lastError.message}`),
+    },
+  ]
+  return h(
+    'div.scroll',
+    { key: 'methods' },
+    h(
+      'table.grouped',
+      null,
+      h('caption.unseen', null, 'Methods of each module'),
+      headOf(columns),
+      modules.map((module) =>
+        h(
+          'tbody',
+          { key: module.module },
+          h('tr.head', { key: 'head' }, h('th', { scope: 'rowgroup', colspan: columns.length }, moduleHead(module))),
+          module.methods.map((method) => line(columns, { module: module.module, method }, method.method, 'part')),
+        ),
+      ),
+    ),
+  )
+}
+
+/** @param {ModuleView} module */
+function moduleHead({ module, versions, reloads, broken, isolated, running, waiting, refusedRate, methods }) {
   const hashes = Object.entries(versions)
   return h(
-    'div.module',
-    { key: module },
+    'div.module-head',
+    null,
+    h('h3', null, module),
+    broken !== undefined && badge('error', 'broken'),
+    isolated && badge('quiet', 'own worker'),
+    hashes.length > 1 && badge('warn', `${hashes.length} versions`, 'Copies run different code: a deploy is under way, or was forgotten'),
+    refusedRate > 0 && badge('error', `${rate(refusedRate)}/s refused`, 'Answered with OVERLOADED'),
     h(
-      'div.module-head',
+      'span.quiet',
       null,
-      h('h3', null, module),
-      broken !== undefined && badge('error', 'broken'),
-      isolated && badge('quiet', 'own worker'),
-      hashes.length > 1 && badge('warn', `${hashes.length} versions`, 'Copies run different code: a deploy is under way, or was forgotten'),
-      h(
-        'span.quiet',
-        null,
-        hashes.map(([hash, copies]) => h('span.version', { key: hash, title: hash }, h('code', null, hash.slice(0, 8)), ` × ${copies}`)),
-        plural(reloads, 'reload'),
-      ),
-      h('span.quiet', null, `${count(running)} running, ${count(waiting)} waiting`),
-      refusedRate > 0 && badge('error', `${rate(refusedRate)}/s refused`, 'Answered with OVERLOADED'),
+      hashes.map(([hash, copies]) => h('span.version', { key: hash, title: hash }, h('code', null, hash.slice(0, 8)), ` × ${copies}`)),
     ),
-    methods.length === 0
-      ? h('p.note', null, 'None of its methods was called yet')
-      : table(
-          `Methods of ${module}`,
-          [
-            { head: 'Method', cell: ({ method }) => h('a', { href: methodLink(cage, module, method) }, method) },
-            { head: 'Calls/s', number: true, cell: (method) => rate(method.rate) },
-            { head: 'Last minutes', cell: (method) => sparkOf(method) },
-            { head: 'Errors', number: true, cell: ({ errorRate, rate: all }) => errorShare(errorRate, all) },
-            { head: 'p50', number: true, cell: (method) => duration(method.p50) },
-            { head: 'p95', number: true, cell: (method) => duration(method.p95) },
-            { head: 'p99', number: true, cell: (method) => duration(method.p99) },
-            { head: 'Running', number: true, cell: (method) => count(method.running) },
-            { head: 'Calls', number: true, title: 'Since the copies started', cell: (method) => count(method.requests) },
-            {
-              head: 'Last error',
-              wide: true,
-              cell: ({ lastError }) =>
-                lastError && h('span.clip', { title: lastError.message }, h('code', null, lastError.code), ` ${lastError.message}`),
-            },
-          ],
-          methods,
-          ({ method }) => method,
-        ),
+    h('span.quiet', null, plural(reloads, 'reload')),
+    h('span.quiet', null, methods.length === 0 ? 'not called yet' : `${count(running)} running, ${count(waiting)} waiting`),
   )
 }
 
@@ -246,7 +258,7 @@ function charts(app, { points, stepMs }) {
       times,
       series: [
         { name: 'calls', shade: 'strong', values: values('rate') },
-        { name: 'errors', shade: 'bad', values: values('errorRate') },
+        { name: 'errors', shade: 'bad', values: values('errorRate').some((rate) => rate) ? values('errorRate') : [] },
       ],
       format: rate,
       narrow: app.narrow,

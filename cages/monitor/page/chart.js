@@ -59,7 +59,7 @@ export function history({ title, times, series, format, narrow }) {
           { key: name },
           h(`i.swatch.${shade}`, { 'aria-hidden': 'true' }),
           `${name} `,
-          h('b', null, said(values.at(-1), format)),
+          h('b', null, values.length === 0 ? 'none' : said(values.at(-1), format)),
         ),
       ),
     ),

@@ -31,15 +31,15 @@ export function flowPage(app) {
   const shown = app.chosen === undefined ? flows : flows.filter(({ from, to }) => from === app.chosen || to === app.chosen)
   return [
     heading('Flow map', {
-      note: 'Calls per second over the last minute, and what share of them fails. Choose a place to see only what touches it.',
+      note: 'Calls per second, and in red what share of them fails. Choose a place to see only what touches it.',
       actions: choices(all, asked),
     }),
     flows.length === 0
-      ? empty(`Nothing calls ${asked}, and it calls nothing`)
+      ? empty(asked === 'cages' ? 'No cage calls another' : `Nothing calls ${asked}, and it calls nothing`)
       : h(
           'div.scroll.map',
           { key: 'map', tabindex: '0', role: 'region', 'aria-label': 'Flow map' },
-          drawn(kept.map, flows, app.chosen, choose),
+          drawn(kept.map, flows, app.chosen, choose, app.room),
         ),
     section(
       'Figures',

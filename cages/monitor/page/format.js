@@ -67,7 +67,9 @@ export function ago(at, now) {
   if (at === undefined) return NONE
   const ms = now - at
   if (Math.abs(ms) < 1000) return 'now'
-  return ms > 0 ? `${duration(Math.floor(ms / 1000) * 1000)} ago` : `in ${duration(-ms)}`
+  const seconds = Math.floor(Math.abs(ms) / 1000)
+  const long = seconds < 100 ? `${seconds} s` : duration(seconds * 1000)
+  return ms > 0 ? `${long} ago` : `in ${long}`
 }
 
 /** The time of a day, with the date where it is not today: `14:03:22`, `24 Nov 14:03:22`. @param {number | undefined} at @param {number} now */

@@ -4,7 +4,7 @@ import { spark } from './chart.js'
 import { h } from './dom.js'
 import { bytes, count, duration, percent, rate, share } from './format.js'
 import { notices } from './notifications.js'
-import { badge, empty, heading, line, section, since } from './parts.js'
+import { badge, empty, heading, headOf, line, section, since, upFor } from './parts.js'
 
 /** @typedef {import('./app.js').App} App */
 /** @typedef {import('./dom.js').Child} Child */
@@ -60,13 +60,13 @@ function figures(app) {
   const all = [
     ['Nodes', count(counts.nodes), '#/'],
     ['Copies', count(counts.copies), '#/'],
-    ['Calls per second', rate(calls), '#/flow'],
+    ['Calls/s', rate(calls), '#/flow'],
     ['Errors', share(errors, calls), '#/flow', errors > 0 ? 'error' : ''],
     ['Queued', count(waiting), '#/queues'],
     ['Dead letters', count(counts.dead), '#/dead', counts.dead > 0 ? 'error' : ''],
     ['Incidents', count(counts.incidents), '#/incidents', counts.incidents > 0 ? 'error' : ''],
-    ['Open sagas', count(counts.openSagas), '#/sagas'],
-    ['Open transactions', count(counts.openTransactions), '#/transactions'],
+    ['Sagas', count(counts.openSagas), '#/sagas'],
+    ['Transactions', count(counts.openTransactions), '#/transactions'],
   ]
   return h(
     'ul.figures-row',
@@ -108,30 +108,22 @@ function cageTable(app, cages) {
     },
     { head: 'Heap', number: true, cell: ({ cage, copy }) => bytes(copy ? copy.heapUsed : sum(cage.copies, ({ heapUsed }) => heapUsed)) },
     { head: 'Loop p99', number: true, title: 'How late the event loop was', cell: ({ copy }) => copy && duration(copy.loopLagP99) },
-    { head: 'Up', number: true, cell: ({ copy }) => copy && since(copy.startedAt, app.now()) },
+    { head: 'Up', number: true, cell: ({ copy }) => copy && upFor(copy.startedAt, app.now()) },
   ]
   return h(
     'div.scroll',
     { key: 'cages' },
     h(
-      'table.cages',
+      'table.grouped',
       null,
       h('caption.unseen', null, 'Cages and their copies'),
-      h(
-        'thead',
-        null,
-        h(
-          'tr',
-          null,
-          columns.map(({ head, number, title }) => h('th', { scope: 'col', key: head, class: number ? 'number' : undefined, title }, head)),
-        ),
-      ),
+      headOf(columns),
       cages.map((cage) =>
         h(
           'tbody',
           { key: cage.cage },
-          line(columns, { cage }, 'cage', 'cage'),
-          cage.copies.map((copy) => line(columns, { cage, copy }, `${copy.id} ${copy.only ?? ''}`, 'copy')),
+          line(columns, { cage }, 'cage', 'head'),
+          cage.copies.map((copy) => line(columns, { cage, copy }, `${copy.id} ${copy.only ?? ''}`, 'part quiet')),
         ),
       ),
     ),
@@ -148,19 +140,16 @@ function cageName({ cage, modules }) {
 }
 
 /** @param {CopyView} copy */
-export function copyName({ node, host, pid, only }) {
-  return [
-    h('span', null, node),
-    h('span.place', null, `${host} ${pid}`),
-    only !== undefined && badge('quiet', `only ${only}`, 'This module has a worker of its own'),
-  ]
+export function copyName({ node, host, pid }) {
+  return [h('span', null, node), h('span.place', null, `${host} ${pid}`)]
 }
 
 /** @param {CopyView} copy */
-export function stateOf({ state, restarts, lastDeath }) {
+export function stateOf({ state, only, restarts, lastDeath }) {
   const tone = /** @type {const} */ ({ starting: 'accent', serving: 'good', stopping: 'warn', gone: 'error' })[state]
   return [
     badge(tone, state),
+    only !== undefined && [' ', badge('quiet', `only ${only}`, 'This module has a worker of its own')],
     restarts > 0 && [
       ' ',
       badge('warn', restarts === 1 ? '1 restart' : `${restarts} restarts`, lastDeath && `last because: ${lastDeath.reason}`),

@@ -1,7 +1,7 @@
 // @ts-check
 /** What several pages have in common: headings, badges, times, tables, and what is there when nothing is there. */
 import { h } from './dom.js'
-import { ago, instant, moment } from './format.js'
+import { ago, duration, instant, moment } from './format.js'
 
 /** @typedef {import('./dom.js').Child} Child */
 /** @typedef {import('./app.js').App} App */
@@ -42,6 +42,15 @@ export function when(at, now) {
   return h('time', { datetime: new Date(at).toISOString(), title: `${new Date(at).toDateString()} ${instant(at)}` }, moment(at, now))
 }
 
+/** For how long it has been so. @param {number} at @param {number} now */
+export function upFor(at, now) {
+  return h(
+    'time',
+    { datetime: new Date(at).toISOString(), title: `since ${moment(at, now)}` },
+    duration(Math.max(0, Math.floor((now - at) / 1000) * 1000)),
+  )
+}
+
 /** Nothing is there, and that is all right. @param {string} text @param {string} [more] */
 export function empty(text, more) {
   return h('div.empty', { key: 'empty' }, h('p', null, text), more && h('p.note', null, more))
@@ -67,22 +76,27 @@ export function table(caption, columns, rows, key, tone) {
     { key: `table ${caption}` },
     h(
       'table',
-      null,
+      { class: columns.length === 2 ? 'two' : undefined },
       h('caption.unseen', null, caption),
-      h(
-        'thead',
-        null,
-        h(
-          'tr',
-          null,
-          columns.map((column) => h('th', { scope: 'col', key: column.head, class: classOf(column), title: column.title }, column.head)),
-        ),
-      ),
+      headOf(columns),
       h(
         'tbody',
         null,
         rows.map((row) => line(columns, row, key(row), tone?.(row))),
       ),
+    ),
+  )
+}
+
+/** @template T @param {Column<T>[]} columns */
+export function headOf(columns) {
+  return h(
+    'thead',
+    null,
+    h(
+      'tr',
+      null,
+      columns.map((column) => h('th', { scope: 'col', key: column.head, class: classOf(column), title: column.title }, column.head)),
     ),
   )
 }
