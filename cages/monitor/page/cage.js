@@ -88,7 +88,7 @@ function copyTable(app, copies) {
         cell: ({ roundTripMs, server, reconnects }) =>
           h('span', { title: `${server}, ${plural(reconnects, 'reconnect')}` }, duration(roundTripMs)),
       },
-      { head: 'Runs', cell: ({ runtime, nodeVersion }) => h('span.quiet', null, `${runtime}, Node ${nodeVersion.replace(/^v/, '')}`) },
+      { head: 'Runs', class: 'runs', cell: ({ runtime, nodeVersion }) => h('span.quiet', null, `${runtime}, Node ${nodeVersion.replace(/^v/, '')}`) },
     ],
     copies,
     ({ id, only }) => `${id} ${only ?? ''}`,
@@ -103,9 +103,9 @@ function methodTable(cage, modules) {
     { head: 'Calls/s', number: true, cell: ({ method }) => rate(method.rate) },
     { head: 'Last minutes', cell: ({ method }) => sparkOf(method) },
     { head: 'Errors', number: true, cell: ({ method }) => errorShare(method.errorRate, method.rate) },
-    { head: 'p50', number: true, cell: ({ method }) => duration(method.p50) },
-    { head: 'p95', number: true, cell: ({ method }) => duration(method.p95) },
-    { head: 'p99', number: true, cell: ({ method }) => duration(method.p99) },
+    { head: 'p50', number: true, cell: ({ method }) => timeOf(method, 'p50') },
+    { head: 'p95', number: true, cell: ({ method }) => timeOf(method, 'p95') },
+    { head: 'p99', number: true, cell: ({ method }) => timeOf(method, 'p99') },
     { head: 'Running', number: true, cell: ({ method }) => count(method.running) },
     { head: 'Calls', number: true, title: 'Since the copies started', cell: ({ method }) => count(method.requests) },
     {
@@ -133,6 +133,11 @@ function methodTable(cage, modules) {
       ),
     ),
   )
+}
+
+/** Of the last minute; where nothing was called there is no time. @param {MethodView} method @param {'p50' | 'p95' | 'p99'} of */
+function timeOf(method, of) {
+  return method.rate > 0 ? duration(method[of]) : h('span.quiet', null, '–')
 }
 
 /** @param {ModuleView} module */

@@ -5,9 +5,10 @@
  * D2. A link leads to a page of ours (`#/...`), whatever the data says; handlers are functions, never attributes.
  * D3. An element with the same key stays the same element: focus, selection and scroll positions live through updates.
  * D4. `value`, `checked` and `open` are only where an element begins: what somebody typed or opened is theirs.
+ * D5. Of many elements those out of sight are old by at most AWAY patches.
  */
 
-/** @typedef {{ tag: string, key: string | undefined, props: Record<string, unknown>, children: Element_[], node?: Element }} Described */
+/** @typedef {{ tag: string, key: string | undefined, props: Record<string, unknown>, children: Element_[], node?: Element, make?: () => Described }} Described */
 /** @typedef {{ text: string, node?: Text }} Words */
 /** @typedef {Described | Words} Element_ */
 /** @typedef {Element_ | string | number | boolean | null | undefined | Child[]} Child */
@@ -16,6 +17,21 @@ const SVG = 'http://www.w3.org/2000/svg'
 const INITIAL = new Set(['value', 'checked', 'open'])
 /** What an element listens with now. @type {WeakMap<Element, Record<string, unknown>>} */
 const current = new WeakMap()
+const AWAY = 16
+let patches = 0
+let many = 0
+/** Those of many: their number, and whether they are in sight. @type {WeakMap<Element, { n: number, seen: boolean }>} */
+const sights = new WeakMap()
+const sight = new IntersectionObserver(
+  (changes) => {
+    for (const { target, isIntersecting } of changes) {
+      const known = sights.get(target)
+      if (known) known.seen = isIntersecting
+      if (!target.isConnected) sight.unobserve(target)
+    }
+  },
+  { rootMargin: '100px' },
+)
 /** What a root shows now. @type {WeakMap<Element, Element_[]>} */
 const shown = new WeakMap()
 
@@ -27,11 +43,44 @@ const shown = new WeakMap()
  * @returns {Described}
  */
 export function h(name, props, ...children) {
+  const [tag, classes] = parsed(name)
+  /** @type {Record<string, unknown>} */
+  const own = {}
+  let key
+  let all = classes
+  for (const prop in props) {
+    const value = props[prop]
+    if (prop === 'key') key = value === undefined ? undefined : String(value)
+    else if (prop !== 'class') own[prop] = value
+    else if (value) all = all === '' ? String(value) : `${all} ${value}`
+  }
+  if (all !== '') own.class = all
+  return { tag, key, props: own, children: flat(children, []) }
+}
+
+/** @type {Map<string, [tag: string, classes: string]>} */
+const names = new Map()
+
+/** @param {string} name */
+function parsed(name) {
+  const known = names.get(name)
+  if (known) return known
   const [tag = 'div', ...classes] = name.split('.')
-  const { key, class: more, ...rest } = props ?? {}
-  const all = more ? [...classes, more].join(' ') : classes.join(' ')
-  if (all !== '') rest.class = all
-  return { tag, key: key === undefined ? undefined : String(key), props: rest, children: flat(children, []) }
+  /** @type {[string, string]} */
+  const made = [tag, classes.join(' ')]
+  names.set(name, made)
+  return made
+}
+
+/**
+ * One of many elements, which is described anew only while it can be seen, and else now and then (D5).
+ * @param {string} tag
+ * @param {string} key
+ * @param {() => Described} make
+ * @returns {Described}
+ */
+export function oneOfMany(tag, key, make) {
+  return { tag, key, props: {}, children: [], make }
 }
 
 /**
@@ -41,6 +90,7 @@ export function h(name, props, ...children) {
  */
 export function patch(root, ...children) {
   const next = flat(children, [])
+  patches++
   const focused = document.activeElement
   patchChildren(root, shown.get(root) ?? [], next, undefined)
   shown.set(root, next)
@@ -121,6 +171,15 @@ function patchNode(was, is, space) {
   const { node, props, children } = /** @type {Described} */ (was)
   if (!node) return
   is.node = node
+  if (is.make) {
+    const known = sights.get(node)
+    if (known && !known.seen && (known.n + patches) % AWAY !== 0) {
+      is.props = props
+      is.children = children
+      return
+    }
+    take(is, is.make())
+  }
   for (const name in props) if (!(name in is.props)) set(node, name, undefined)
   for (const name in is.props) if (props[name] !== is.props[name] && !INITIAL.has(name)) set(node, name, is.props[name])
   current.set(node, is.props)
@@ -133,13 +192,24 @@ function create(child, space) {
     child.node = document.createTextNode(child.text)
     return child.node
   }
+  if (child.make) take(child, child.make())
   const own = child.tag === 'svg' ? SVG : space
   const node = own === undefined ? document.createElement(child.tag) : document.createElementNS(own, child.tag)
   child.node = node
   current.set(node, child.props)
+  if (child.make) {
+    sights.set(node, { n: many++, seen: true })
+    sight.observe(node)
+  }
   for (const inner of child.children) node.append(create(inner, own))
   for (const name in child.props) set(node, name, child.props[name]) // after the children: a select's value needs its options
   return node
+}
+
+/** @param {Described} into @param {Described} made */
+function take(into, made) {
+  into.props = made.props
+  into.children = made.children
 }
 
 /** @param {Element} node @param {string} name @param {unknown} value */

@@ -2,10 +2,11 @@
 /** Figures and times as one reads them: short, with a unit, never more exact than they are. */
 
 const NONE = '–'
+const WHOLE = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 0 })
 
 /** `1,234`. @param {number | undefined} value */
 export function count(value) {
-  return value === undefined ? NONE : Math.round(value).toLocaleString('en-GB')
+  return value === undefined ? NONE : WHOLE.format(value)
 }
 
 /** A rate per second: `0`, `0.25`, `3.4`, `120`, `1.2k`. @param {number | undefined} value */

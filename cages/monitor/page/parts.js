@@ -1,6 +1,6 @@
 // @ts-check
 /** What several pages have in common: headings, badges, times, tables, and what is there when nothing is there. */
-import { h } from './dom.js'
+import { h, oneOfMany } from './dom.js'
 import { ago, duration, instant, moment } from './format.js'
 
 /** @typedef {import('./dom.js').Child} Child */
@@ -103,13 +103,15 @@ export function headOf(columns) {
 
 /** @template T @param {Column<T>[]} columns @param {T} row @param {string | number} key @param {string | false | undefined} [tone] */
 export function line(columns, row, key, tone) {
-  return h(
-    'tr',
-    { key, class: tone || undefined },
-    columns.map((column, i) =>
-      i === 0
-        ? h('th', { scope: 'row', key: column.head, class: classOf(column) }, column.cell(row))
-        : h('td', { key: column.head, 'data-label': column.head, class: classOf(column) }, column.cell(row)),
+  return oneOfMany('tr', String(key), () =>
+    h(
+      'tr',
+      { class: tone || undefined },
+      columns.map((column, i) =>
+        i === 0
+          ? h('th', { scope: 'row', key: column.head, class: classOf(column) }, column.cell(row))
+          : h('td', { key: column.head, 'data-label': column.head, class: classOf(column) }, column.cell(row)),
+      ),
     ),
   )
 }
