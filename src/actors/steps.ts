@@ -10,6 +10,8 @@ import { holds, type Word } from '../words.ts'
 const LATEST = 4_096
 const LATEST_FAILED = 1_024
 const LONGEST_MESSAGE = 300
+/** By more than this somebody has set the clock. */
+const CLOCK_MS = 5
 
 /** A step as it is remembered: of what is already there, so that next to nothing is made for it. */
 export interface Done {
@@ -35,6 +37,7 @@ export class Steps {
   readonly #good = new Ring<Done>(LATEST)
   readonly #failed = new Ring<Done>(LATEST_FAILED)
   readonly #listeners = new Set<(step: Step) => void>()
+  #began = 0
 
   constructor(node: string, cage: string) {
     this.#node = node
@@ -49,7 +52,7 @@ export class Steps {
 
   /** Oldest first. */
   find(text: string): Step[] {
-    const began = Date.now() - performance.now() // for all the same, so that they stay in their order
+    const began = this.#beginning() // for all the same, so that they stay in their order
     const found = [...this.#good, ...this.#failed].filter((step) => holds(step, text))
     return found.sort((a, b) => a.endedAt - b.endedAt).map((step) => this.#shown(step, began))
   }
@@ -60,8 +63,15 @@ export class Steps {
     return () => this.#listeners.delete(listener)
   }
 
+  /** When performance.now() was 0, and the same as last time, so that a step that is found twice is the same: Date.now() knows whole milliseconds only. */
+  #beginning(): number {
+    const now = Date.now() - performance.now()
+    if (Math.abs(now - this.#began) > CLOCK_MS) this.#began = now
+    return this.#began
+  }
+
   #tell(step: Done): void {
-    const shown = this.#shown(step, Date.now() - performance.now())
+    const shown = this.#shown(step, this.#beginning())
     for (const listener of this.#listeners) listener(shown)
   }
 

@@ -1,6 +1,5 @@
 /** The monitor cage as its users meet it: over HTTP, and in a real browser. It comes with the package: the project of this test has none of its own. */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { hashPassword } from '../../src/password.ts'
@@ -8,7 +7,7 @@ import { ask, client, startNats } from '../../src/testing/nats.ts'
 import { atEnd, suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
-import { type NodeProcess, type Project, project, ROOT, startNode } from '../support/node.ts'
+import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
 
 const PASSWORD = 'correct horse battery staple'
 
@@ -247,28 +246,5 @@ test('monitor, in a browser: every page at 360 px and in both themes, without a 
     }
   }
   assert.deepEqual(complaints, [])
-  await page.close()
-})
-
-const SHOTS = process.env.MENAGERIE_SCREENSHOTS
-
-test('monitor, in a browser: pictures for docs/images', { skip: SHOTS ? false : 'MENAGERIE_SCREENSHOTS=1 makes them anew' }, async () => {
-  const { page } = await open('#/')
-  for (const [name, place, scheme, width] of [
-    ['home-light', '', 'light', 1_280],
-    ['home-dark', '', 'dark', 1_280],
-    ['cage', 'cage/shop', 'light', 1_280],
-    ['flow', 'flow', 'light', 1_280],
-    ['timeline', 'search/order-4711', 'light', 1_280],
-    ['phone', '', 'light', 360],
-  ] as const) {
-    await page.setViewportSize({ width, height: 800 })
-    await page.emulateMedia({ colorScheme: scheme })
-    await page.goto(`${base}/#/${place}`)
-    await page.reload()
-    await page.getByRole('heading').first().waitFor()
-    await page.waitForLoadState('load')
-    await page.screenshot({ path: join(ROOT, 'docs', 'images', `monitor-${name}.png`) })
-  }
   await page.close()
 })

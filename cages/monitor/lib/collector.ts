@@ -290,7 +290,7 @@ export class Collector {
       requests += one.requests
       running += one.running
       for (const code in one.errors) errors[code] = (errors[code] ?? 0) + (one.errors[code] ?? 0)
-      if (one.lastError && one.lastError.at > (lastError?.at ?? 0)) lastError = one.lastError
+      if (one.lastError && one.lastError.code !== 'SNOOZED' && one.lastError.at > (lastError?.at ?? 0)) lastError = one.lastError
     }
     const [p50, p95, p99] = [0.5, 0.95, 0.99].map((q) => rounded(quantile(durations, q))) as [number, number, number] // as many as went in
     return {
@@ -306,9 +306,10 @@ function samePlace<T>(list: readonly T[] | undefined, i: number, is: (one: T) =>
   return there !== undefined && is(there) ? there : list?.find(is)
 }
 
+/** A call that was put off has not failed. */
 function errorsOf({ errors }: { errors: Record<string, number> }): number {
   let total = 0
-  for (const code in errors) total += errors[code] ?? 0
+  for (const code in errors) if (code !== 'SNOOZED') total += errors[code] ?? 0
   return total
 }
 

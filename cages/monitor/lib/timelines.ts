@@ -40,7 +40,7 @@ export function ofStep({ at, ms, kind, cage, node, what, code, message, queue, a
     kind,
     what: `${cage}.${what}`,
     where: node,
-    code,
+    code: code === 'SNOOZED' ? undefined : code, // it was put off, as the note says: nothing has failed
     note: notes.filter((note) => note !== undefined).join(', ') || undefined,
   }
 }

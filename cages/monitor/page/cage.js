@@ -88,7 +88,11 @@ function copyTable(app, copies) {
         cell: ({ roundTripMs, server, reconnects }) =>
           h('span', { title: `${server}, ${plural(reconnects, 'reconnect')}` }, duration(roundTripMs)),
       },
-      { head: 'Runs', class: 'runs', cell: ({ runtime, nodeVersion }) => h('span.quiet', null, `${runtime}, Node ${nodeVersion.replace(/^v/, '')}`) },
+      {
+        head: 'Runs',
+        class: 'runs',
+        cell: ({ runtime, nodeVersion }) => h('span.quiet', null, `${runtime}, Node ${nodeVersion.replace(/^v/, '')}`),
+      },
     ],
     copies,
     ({ id, only }) => `${id} ${only ?? ''}`,
@@ -137,7 +141,7 @@ function methodTable(cage, modules) {
 
 /** Of the last minute; where nothing was called there is no time. @param {MethodView} method @param {'p50' | 'p95' | 'p99'} of */
 function timeOf(method, of) {
-  return method.rate > 0 ? duration(method[of]) : h('span.quiet', null, '–')
+  return method.rate > 0 ? duration(method[of]) : '–'
 }
 
 /** @param {ModuleView} module */
