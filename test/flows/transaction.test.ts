@@ -36,7 +36,8 @@ for (const [what, prepared, point] of [
     const sleeper = set.copies[isAsleep.indexOf(true)]
     assert.ok(sleeper)
     sleeper.kill('SIGCONT')
-    await sleeper.until('it learns that it was displaced', ({ msg }) => msg === 'another coordinator has taken over these transactions')
+    const msg = 'another coordinator has taken over these transactions'
+    await sleeper.until('it learns that it was displaced', (entry) => entry.msg === msg, { limitMs: 90_000 }) // its undo may be repeated for a minute before
     await set.settled()
     for (let n = 0; n < 10; n++) await set.call('transfers.move', `after${n}`, 1)
     await set.settled()
