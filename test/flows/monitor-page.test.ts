@@ -260,7 +260,7 @@ async function load(forMs: number): Promise<void> {
   const endAt = Date.now() + forMs
   for (let n = 0; Date.now() < endAt; n++) {
     const customer = `${['ann', 'bob', 'cy', 'dee'][n % 4]}${n}@example.org`
-    const turn = [order({ item: ITEMS[n % 3], count: 1 + (n % 3), customer, ...(n % 41 === 7 && { fail: 'payment' }) })]
+    const turn: Promise<unknown>[] = [order({ item: ITEMS[n % 3], count: 1 + (n % 3), customer, ...(n % 41 === 7 && { fail: 'payment' }) })]
     for (let m = 0; m < 6; m++) turn.push(fetch(`${sampleUrl}/hello/${customer}`).then((answer) => answer.text()))
     await Promise.all([...turn, setTimeout(70 + 40 * Math.sin(n / 25))])
   }
