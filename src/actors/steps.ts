@@ -37,7 +37,7 @@ export class Steps {
   readonly #good = new Ring<Done>(LATEST)
   readonly #failed = new Ring<Done>(LATEST_FAILED)
   readonly #listeners = new Set<(step: Step) => void>()
-  #began = 0
+  #began = performance.timeOrigin
 
   constructor(node: string, cage: string) {
     this.#node = node
@@ -63,7 +63,10 @@ export class Steps {
     return () => this.#listeners.delete(listener)
   }
 
-  /** When performance.now() was 0, and the same as last time, so that a step that is found twice is the same: Date.now() knows whole milliseconds only. */
+  /**
+   * When performance.now() was 0: the same each time, so that a step that is found twice is the same, and finer than Date.now(), so that those of
+   * the copies in one process stay in their order.
+   */
   #beginning(): number {
     const now = Date.now() - performance.now()
     if (Math.abs(now - this.#began) > CLOCK_MS) this.#began = now

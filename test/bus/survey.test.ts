@@ -63,7 +63,7 @@ async function copy(owner: Owner, cage: string, node: string): Promise<Copy> {
 
 test('survey: a step is found by its request, its call, and a number of its arguments, on whichever copy', async (t) => {
   const [east, west] = await Promise.all([copy(t, 'shop', 'east'), copy(t, 'shop', 'west')])
-  east.run('place', [{ order: 4711, customer: 'ann', token: 'hidden', apiKey: 'hidden too' }], { request: 'east-1' })
+  east.run('place', [{ order: 4711, customer: 'ann', token: 'hidden', apiKey: 'hidden too' }], { request: 'east-1', ms: 50 }) // begun before
   west.run('book', [4711n], { request: 'east-1', callId: 'saga-1/step', error: new CageError('CONFLICT', 'booked already') })
   const asker = await testBus(t, nats.url)
   const found = async (text: string): Promise<string[]> => (await asker.survey.find(text)).map(({ node, what }) => `${node} ${what}`)
