@@ -12,7 +12,7 @@ import { BasicTracerProvider, BatchSpanProcessor, ParentBasedSampler, TraceIdRat
 import type { SpanKind as Kind, Tracer } from './actors/tracer.ts'
 import type { CageError } from './errors.ts'
 import type { Log } from './log.ts'
-import { pause } from './pause.ts'
+import { within } from './pause.ts'
 import type { TracingSettings } from './settings.ts'
 import { traceparentOf } from './traceparent.ts'
 
@@ -72,10 +72,8 @@ export function openOtlp(settings: TracingSettings | undefined, { node, cage, ve
       }
     },
     async close(withinMs) {
-      const limit = new AbortController()
       const sent = provider.shutdown().catch((error: unknown) => log.warn({ err: error }, 'the last traces could not be sent'))
-      await Promise.race([sent, pause(withinMs, limit.signal)])
-      limit.abort()
+      await within(withinMs, sent)
     },
   }
 }

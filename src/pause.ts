@@ -17,6 +17,16 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
+/** What `work` resolves with, or undefined after so long: nobody waits longer. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const done = new AbortController()
+  try {
+    return await Promise.race([work, pause(ms, done.signal).then(() => undefined)])
+  } finally {
+    done.abort()
+  }
+}
+
 /** How long something is left alone after its n-th failure in a row (n from 1), ms: it doubles up to `maxMs`, with half of it at random. */
 export function backOffMs(failures: number, { firstMs, maxMs }: { firstMs: number; maxMs: number }, random: number): number {
   return Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 30)) * (0.5 + random / 2)

@@ -11,6 +11,7 @@ import { FactKeeper } from './lib/facts.ts'
 import { type Chunk, COARSE, FINE, type History, type Range, rounded } from './lib/history.ts'
 import type { Overview, QueueView, History as View } from './lib/model.ts'
 import { problemsOf } from './lib/problems.ts'
+import { cageViews, flowViews } from './lib/views.ts'
 
 const WATCHED_MS = 2_000
 const IDLE_MS = 5_000
@@ -155,14 +156,14 @@ function make(mine: Watch): { overview: Overview; text: string } {
 
 function overviewOf({ collector, keeper: { facts } }: Watch): Overview {
   const at = Date.now()
-  const cages = collector.cages()
+  const cages = cageViews(collector)
   const copies = cages.flatMap((cage) => cage.copies).filter(({ state }) => state !== 'gone')
   return {
     at,
     problems: problemsOf(collector, cages, facts, (seen) => isExcused(seen.status, seen.at, facts.notifications), at),
     cages,
     queues: facts.queues.map((queue) => queueView(collector, queue)),
-    flows: collector.flows(),
+    flows: flowViews(collector),
     schedules: facts.schedules,
     counts: {
       nodes: new Set(copies.map(({ node }) => node)).size,

@@ -1,4 +1,4 @@
-/** `ctx.admin`: what engineers see and do, of all cages, for those who write their tools: the monitor cage and the command line have nothing else. */
+/** `ctx.admin`: what engineers see and do, of all cages, for those who write their tools: the monitor cage has nothing else. */
 import type { Bus, Notifications, Schedules } from '../bus/bus.ts'
 import type { QueueAdmin } from '../bus/queue/contract.ts'
 import type { Survey } from '../bus/survey/contract.ts'

@@ -7,6 +7,7 @@ import type { Bus } from '../bus/bus.ts'
 import type { QueueSummary } from '../bus/queue/contract.ts'
 import type { CopyStatus } from '../bus/survey/contract.ts'
 import type { Log } from '../log.ts'
+import { within } from '../pause.ts'
 import { type SagaEvent, viewOf } from './saga/events.ts'
 import { infoOf } from './saga/listing.ts'
 
@@ -58,12 +59,7 @@ export class Reporter {
       this.#askedAt = now
       this.#asking = this.#ask().catch((error: unknown) => this.#log.debug({ err: error }, 'queues and sagas cannot be counted'))
     }
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, WAIT_MS)
-    })
-    await Promise.race([this.#asking, late])
-    clearTimeout(timer)
+    await within(WAIT_MS, this.#asking)
   }
 
   async #ask(): Promise<void> {

@@ -1,6 +1,7 @@
 /** Makes a Bus of a NATS connection: calls out (caller.ts), calls in (server.ts), discovery (discovery.ts). */
-import { type NatsConnection, nuid } from 'nats'
+import { nuid } from 'nats'
 import type { Log } from '../log.ts'
+import { within } from '../pause.ts'
 import type { Bus, Notifications } from './bus.ts'
 import { Caller } from './caller.ts'
 import type { OpenKeeper } from './callkeeper.ts'
@@ -97,18 +98,12 @@ export async function openBus(
 /** See `Bus.roundTrip`. */
 async function roundTrip({ connected, nc }: Connection, withinMs: number): Promise<number | undefined> {
   if (!connected || nc.isClosed()) return undefined
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), withinMs)
-  })
   const begun = performance.now()
   const answered = nc.flush().then(
     () => performance.now() - begun,
     () => undefined, // the connection ended meanwhile
   )
-  const ms = await Promise.race([answered, late])
-  clearTimeout(timer)
-  return ms
+  return await within(withinMs, answered)
 }
 
 /** A server's own, bytes. */
@@ -142,19 +137,9 @@ function usesTls({ tls, servers }: BusOptions): boolean {
 }
 
 async function close({ connected, nc }: Connection): Promise<void> {
-  if (connected && !nc.isClosed()) await drain(nc)
+  if (connected && !nc.isClosed()) await within(DRAIN_MS, nc.drain()) // or the server has been silent for too long
   await nc.close()
 }
 
 /** What is left of the connection's time once it is to be closed, ms. */
 const DRAIN_MS = 5_000
-
-/** Resolves when everything is sent, or the server has been silent for too long. */
-async function drain(nc: NatsConnection): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const silent = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, DRAIN_MS)
-  })
-  await Promise.race([nc.drain(), silent])
-  clearTimeout(timer)
-}

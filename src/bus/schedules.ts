@@ -1,8 +1,9 @@
 /** Schedules as engineers ask them: requests and answers in JSON, each answered by one copy of the cage. */
-import { type Msg, type NatsConnection, RequestStrategy } from 'nats'
+import type { Msg, NatsConnection } from 'nats'
 import { CageError, toCageError } from '../errors.ts'
 import type { ScheduleInfo, Schedules } from './bus.ts'
 import type { Caller } from './caller.ts'
+import { gather } from './gather.ts'
 import { isCode } from './jetstream.ts'
 import type { Outbox } from './outbox.ts'
 import { errorHeaders } from './server.ts'
@@ -12,6 +13,7 @@ import { encodeError, encodeResult } from './wire.ts'
 const ANSWER_MS = 10_000
 /** All schedules have answered, or this is over. */
 const LIST_MS = 1_000
+const QUIET_MS = 300
 
 const NOTHING = new Uint8Array(0)
 
@@ -66,9 +68,9 @@ export function busSchedules(nc: NatsConnection, caller: Caller, outbox: Outbox)
 
   async function list(): Promise<ScheduleInfo[]> {
     const found: ScheduleInfo[] = []
-    const options = { strategy: RequestStrategy.JitterTimer, maxWait: LIST_MS }
-    for await (const msg of await nc.requestMany(ALL_SCHEDULES, NOTHING, options)) {
-      if (msg instanceof Error || msg.headers) continue // nobody has schedules, or one cannot tell now
+    const { answers } = await gather(nc, ALL_SCHEDULES, NOTHING, { withinMs: LIST_MS, quietMs: QUIET_MS })
+    for (const msg of answers) {
+      if (msg.headers) continue // one cannot tell now
       found.push(JSON.parse(msg.string()) as ScheduleInfo) // as above
     }
     return found.sort((a, b) => `${a.cage}.${a.name}`.localeCompare(`${b.cage}.${b.name}`))

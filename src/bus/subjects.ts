@@ -44,3 +44,13 @@ export const ALL_SCHEDULES = '$SCHEDULE.info'
 export function scheduleSubject(cage: string, name: string, verb: 'info' | 'run'): string {
   return `$SCHEDULE.${cage}.${name}.${verb}`
 }
+
+/** What all copies of cages are asked at once. */
+export type SurveyQuestion = 'status' | 'find' | 'tail' | 'log'
+
+/** In place of a cage; no cage has such a name. */
+export const ALL_CAGES = '_'
+
+export function surveySubject(what: SurveyQuestion, cage: string = ALL_CAGES): string {
+  return `$CAGES.${what}.${cage}`
+}

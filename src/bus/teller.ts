@@ -5,6 +5,7 @@
  * D2. It never throws and nobody waits for it: what cannot be kept is logged. What is counted when it closes is sent then.
  */
 import type { Log } from '../log.ts'
+import { within } from '../pause.ts'
 import type { Notification } from './bus.ts'
 
 export const EVERY_MS = 60_000
@@ -59,12 +60,7 @@ export class Teller {
     for (const key of [...this.#counted.keys()]) this.#end(key)
     this.#closed = true
     if (!connected || this.#sending.size === 0) return
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS)
-    })
-    await Promise.race([Promise.all(this.#sending), late])
-    clearTimeout(timer)
+    await within(CLOSE_MS, Promise.all(this.#sending))
   }
 
   #timer(key: string): NodeJS.Timeout {

@@ -7,15 +7,14 @@ import { cpSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-import { hashPassword } from '../../src/password.ts'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { ask, client, startNats } from '../../src/testing/nats.ts'
-import { atEnd, suite } from '../../src/testing/owner.ts'
+import { suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
+import { monitorConfig, openPage, PASSWORD, startBrowser } from '../support/monitor.ts'
 import { type NodeProcess, type Project, project, ROOT, startNode } from '../support/node.ts'
 
-const PASSWORD = 'correct horse battery staple'
 const ITEMS = ['lamp', 'chair', 'desk']
 const SHOTS = process.env.MENAGERIE_SCREENSHOTS
 const MARKUP = '<img src=x onerror=alert(1)><script>alert(2)</script>'
@@ -33,27 +32,21 @@ let browser: Browser
 let nc: Awaited<ReturnType<typeof client>>
 
 before(async () => {
-  const [server, port, samplePort, hash] = await Promise.all([startNats(suite), freePort(), freePort(), hashPassword(PASSWORD)])
+  const [server, port, samplePort] = await Promise.all([startNats(suite), freePort(), freePort()])
+  const monitor = await monitorConfig(port, 30_000)
   base = `http://127.0.0.1:${port}`
   sampleUrl = `http://127.0.0.1:${samplePort}`
   folder = project(suite, {
     'cages/shop/desk.js': DESK,
     'config/shop.ts': readFileSync(join(ROOT, 'config', 'shop.ts'), 'utf8').replace('maxAttempts: 5', 'maxAttempts: 1'),
     'config/sample.js': `export default { interfaces: { web: { kind: 'http', port: ${samplePort}, routes: { 'GET /hello/:name': 'greeter.hello' }, handler: 'pages.serve' } } }`,
-    'config/monitor.js': `export default {
-      interfaces: {
-        page: { kind: 'http', port: ${port}, events: { 'GET /live': 'overview.next' }, handler: 'pages.serve' },
-        keep: { kind: 'schedule', everyMs: 30_000, call: 'overview.keep' },
-      },
-      values: { users: { ann: ${JSON.stringify(hash)} } },
-    }`,
+    'config/monitor.js': monitor,
   })
   for (const cage of ['sample', 'almanac', 'shop']) cpSync(join(ROOT, 'cages', cage), join(folder.dir, 'cages', cage), { recursive: true })
   words = [...['sample', 'almanac', 'shop', 'monitor'].flatMap((cage) => ['--cage', cage]), '--bus', server.url]
   node = startNode(suite, folder.dir, words)
   nc = await client(suite, server.url)
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
-  atEnd(suite, () => browser.close())
+  browser = await startBrowser(suite)
   await node.ready
   for (const item of ITEMS) await ask(nc, 'shop.stock.put', [item, 100_000])
   await order({ item: 'lamp', count: 2, customer: 'ann@example.org' })
@@ -72,25 +65,8 @@ async function order(what: object): Promise<void> {
   assert.equal(status, undefined, JSON.stringify(body))
 }
 
-/** A page that has never been here. What it complains of, what it asks of others and what its policy forbids is an offence. */
-async function open(hash: string, options: BrowserContextOptions = {}): Promise<{ page: Page; offences: string[] }> {
-  const page = await browser.newPage({ viewport: { width: 1_280, height: 900 }, ...options })
-  const offences: string[] = []
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) offences.push(message.text()) // a violated policy is one
-  })
-  page.on('pageerror', (error) => offences.push(error.message))
-  page.on('dialog', (dialog) => {
-    offences.push(dialog.message())
-    void dialog.dismiss()
-  })
-  page.on('request', (request) => {
-    if (!request.url().startsWith(base)) offences.push(request.url())
-  })
-  await page.goto(`${base}/#/${hash}`)
-  await page.getByRole('heading', { level: 1 }).waitFor()
-  return { page, offences }
-}
+const open = (place: string, options: BrowserContextOptions = {}): Promise<{ page: Page; offences: string[] }> =>
+  openPage(browser, base, place, options)
 
 /** What has the focus: its name as one reads it. */
 const focused = (page: Page): Promise<string> =>

@@ -1,15 +1,13 @@
 /** The monitor cage as its users meet it: over HTTP, and in a real browser. It comes with the package: the project of this test has none of its own. */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { hashPassword } from '../../src/password.ts'
+import type { Browser, Page } from 'playwright-core'
 import { ask, client, startNats } from '../../src/testing/nats.ts'
-import { atEnd, suite } from '../../src/testing/owner.ts'
+import { suite } from '../../src/testing/owner.ts'
 import { freePort } from '../../src/testing/port.ts'
 import { eventually } from '../../src/testing/wait.ts'
+import { monitorConfig, openPage, PASSWORD, startBrowser } from '../support/monitor.ts'
 import { type NodeProcess, type Project, project, startNode } from '../support/node.ts'
-
-const PASSWORD = 'correct horse battery staple'
 
 const GOOD = 'export async function ring(ctx, what) { return what }'
 const TILL = `
@@ -38,25 +36,19 @@ let nc: Awaited<ReturnType<typeof client>>
 let words: string[]
 
 before(async () => {
-  const [server, port, hash] = await Promise.all([startNats(suite), freePort(), hashPassword(PASSWORD)])
+  const [server, port] = await Promise.all([startNats(suite), freePort()])
+  const monitor = await monitorConfig(port, 1_000)
   base = `http://127.0.0.1:${port}`
   folder = project(suite, {
     'cages/shop/till.js': TILL,
     'cages/shop/bell.js': GOOD,
     'config/shop.js': 'export default { queues: { bills: { maxAttempts: 1 } }, transactions: { patienceMs: 100 } }',
-    'config/monitor.js': `export default {
-      interfaces: {
-        page: { kind: 'http', port: ${port}, events: { 'GET /live': 'overview.next' }, handler: 'pages.serve' },
-        keep: { kind: 'schedule', everyMs: 1_000, call: 'overview.keep' },
-      },
-      values: { users: { ann: ${JSON.stringify(hash)} } },
-    }`,
+    'config/monitor.js': monitor,
   })
   words = ['--cage', 'shop', '--cage', 'monitor', '--bus', server.url]
   node = startNode(suite, folder.dir, words)
   nc = await client(suite, server.url)
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
-  atEnd(suite, () => browser.close())
+  browser = await startBrowser(suite)
   await node.ready
 })
 
@@ -131,10 +123,7 @@ test('monitor: whoever has not logged in, or comes from another site, changes no
   assert.equal((await post('/api/act', { ...act, reason: '' }, { cookie })).status, 400, 'a reason is needed')
   assert.equal((await post('/api/act', act, { cookie })).status, 200)
   assert.ok(!(await get<{ seq: number }[]>('/api/dead')).some((letter) => letter.seq === seq))
-  const told = await eventually('it is recorded', async () =>
-    JSON.stringify(await get<object[]>('/api/notifications')).includes('it is mine'),
-  )
-  assert.ok(told)
+  await eventually('it is recorded', async () => JSON.stringify(await get<object[]>('/api/notifications')).includes('it is mine'))
 })
 
 test('monitor: an order number finds everything that happened to it', async () => {
@@ -146,23 +135,11 @@ test('monitor: an order number finds everything that happened to it', async () =
   assert.deepEqual(await get('/api/search?q=nobody-has-this'), [])
 })
 
-/** A page of a browser that has never been here, which must not complain, nor ask anybody else. */
-async function open(hash: string, width = 1_280): Promise<{ page: Page; complaints: string[] }> {
-  const page = await browser.newPage({ viewport: { width, height: 900 } })
-  const complaints: string[] = []
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
-  })
-  page.on('pageerror', (error) => complaints.push(error.message))
-  page.on('request', (request) => {
-    if (!request.url().startsWith(base)) complaints.push(request.url())
-  })
-  await page.goto(`${base}/${hash}`)
-  return { page, complaints }
-}
+const open = (place: string, width = 1_280): Promise<{ page: Page; offences: string[] }> =>
+  openPage(browser, base, place, { viewport: { width, height: 900 } })
 
 test('monitor, in a browser: a call shows up by itself; a broken module is told first, and is well again', async () => {
-  const { page, complaints } = await open('#/cage/shop')
+  const { page, offences } = await open('cage/shop')
   const row = page.getByRole('row', { name: /^ring / })
   await row.waitFor()
   const calls = 7 + (await requestsOf('bell', 'ring'))
@@ -175,13 +152,13 @@ test('monitor, in a browser: a call shows up by itself; a broken module is told 
   assert.match((await overview()).problems.map(({ what }) => what).join('\n'), /bell/)
   folder.write('cages/shop/bell.js', GOOD)
   await problem.waitFor({ state: 'detached' })
-  assert.deepEqual(complaints, [])
+  assert.deepEqual(offences, [])
   await page.close()
 })
 
 test('monitor, in a browser: a dead letter is mended and retried, by keyboard alone', async () => {
   const seq = await dead('<b>bold</b>')
-  const { page, complaints } = await open(`#/dead/${seq}`)
+  const { page, offences } = await open(`dead/${seq}`)
   await page.getByText('<img src=x onerror=alert(1)>').first().waitFor()
   assert.equal(await page.locator('main img, main b').count(), 0, 'what users send is text')
   await page.getByRole('button', { name: 'Log in' }).focus()
@@ -199,14 +176,14 @@ test('monitor, in a browser: a dead letter is mended and retried, by keyboard al
   await page.keyboard.press('Enter')
   await eventually('it is retried', async () => !(await get<{ seq: number }[]>('/api/dead')).some((letter) => letter.seq === seq))
   assert.match(JSON.stringify(await get('/api/notifications')), /the order was wrong/)
-  assert.deepEqual(complaints, [])
+  assert.deepEqual(offences, [])
   await page.close()
 })
 
 test('monitor, in a browser: an incident is resolved', async () => {
   await ask(nc, 'shop.till.both', [])
   await eventually('there is an incident', async () => (await get<object[]>('/api/incidents')).length === 1)
-  const { page, complaints } = await open('#/incidents')
+  const { page, offences } = await open('incidents')
   await page.getByRole('button', { name: 'Log in' }).click()
   await page.getByRole('textbox', { name: 'Name' }).fill('ann')
   await page.getByRole('textbox', { name: 'Password' }).fill(PASSWORD)
@@ -215,12 +192,12 @@ test('monitor, in a browser: an incident is resolved', async () => {
   await page.getByRole('textbox', { name: 'Reason' }).fill('given back by hand')
   await page.keyboard.press('Enter')
   await eventually('it is resolved', async () => (await get<object[]>('/api/incidents')).length === 0)
-  assert.deepEqual(complaints, [])
+  assert.deepEqual(offences, [])
   await page.close()
 })
 
 test('monitor, in a browser: every page at 360 px and in both themes, without a complaint', async () => {
-  const { page, complaints } = await open('#/', 360)
+  const { page, offences } = await open('', 360)
   for (const scheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme: scheme })
     const places = [
@@ -245,6 +222,6 @@ test('monitor, in a browser: every page at 360 px and in both themes, without a 
       assert.ok(wide <= room, `${place || 'home'} is ${wide} px wide`)
     }
   }
-  assert.deepEqual(complaints, [])
+  assert.deepEqual(offences, [])
   await page.close()
 })

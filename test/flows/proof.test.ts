@@ -37,7 +37,7 @@ const FILES = {
   'config/post.js': `export default { queues: { letters: { backoff: { firstMs: 50 } } } }`,
 }
 
-/** \`cage.module.method\` → how often it ran, and how often in error. */
+/** `cage.module.method` → how often it ran, and how often in error. */
 type Counts = Map<string, { requests: number; errors: number }>
 
 function counts(): Counts & { add(name: string, requests: number, errors: number): void } {

@@ -3,6 +3,7 @@
  * D1. How many will answer nobody knows: it is waited until nobody has for `quietMs`.
  */
 import type { NatsConnection } from 'nats'
+import { gather } from '../gather.ts'
 import type { Discovered, DiscoveredMethod } from './contract.ts'
 
 export interface DiscoverOptions {
@@ -13,29 +14,12 @@ export interface DiscoverOptions {
 }
 
 /** Every copy of every cage, or of one; sorted by cage and node. */
-export function discover(nc: NatsConnection, options: DiscoverOptions = {}): Promise<Discovered[]> {
+export async function discover(nc: NatsConnection, options: DiscoverOptions = {}): Promise<Discovered[]> {
   const { cage, withinMs = 1_000, quietMs = 250 } = options
-  return new Promise((resolve) => {
-    const found: Discovered[] = []
-    const inbox = `_INBOX.${crypto.randomUUID()}`
-    const end = (): void => {
-      clearTimeout(quiet)
-      clearTimeout(limit)
-      subscription.unsubscribe()
-      resolve(found.sort((a, b) => `${a.cage} ${a.node} ${a.id}`.localeCompare(`${b.cage} ${b.node} ${b.id}`)))
-    }
-    const subscription = nc.subscribe(inbox, {
-      callback: (error, msg) => {
-        if (error || msg.headers?.code === 503) return end() // nobody is there
-        const copy = readInfo(msg.string())
-        if (copy) found.push(copy)
-        quiet.refresh()
-      },
-    })
-    const quiet = setTimeout(end, Math.min(quietMs, withinMs))
-    const limit = setTimeout(end, withinMs)
-    nc.publish(cage === undefined ? '$SRV.INFO' : `$SRV.INFO.${cage}`, undefined, { reply: inbox })
-  })
+  const subject = cage === undefined ? '$SRV.INFO' : `$SRV.INFO.${cage}`
+  const { answers } = await gather(nc, subject, new Uint8Array(0), { withinMs, quietMs })
+  const found = answers.map((msg) => readInfo(msg.string())).filter((copy) => copy !== undefined)
+  return found.sort((a, b) => `${a.cage} ${a.node} ${a.id}`.localeCompare(`${b.cage} ${b.node} ${b.id}`))
 }
 
 interface Info {

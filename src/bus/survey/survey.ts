@@ -1,5 +1,5 @@
 /**
- * Survey: asks all copies of all cages at once, and answers for one. MessagePack at `$CAGES.<what>.<cage>`, `*` for the cage that is asked for.
+ * Survey: asks all copies of all cages at once, and answers for one. MessagePack at `$CAGES.<what>.<cage>`, `_` for all cages.
  * V1. How many will answer nobody knows: it is waited until nobody has for QUIET_MS; for KNOWN_MS after that, only until as many have.
  * V2. A tail costs nothing where nobody follows: it is a lease, renewed while somebody does; steps go in batches, and what is too much is counted.
  */
@@ -9,6 +9,8 @@ import type { Log } from '../../log.ts'
 import { isName } from '../../names.ts'
 import { holds } from '../../words.ts'
 import type { Subscription } from '../bus.ts'
+import { gather } from '../gather.ts'
+import { ALL_CAGES, type SurveyQuestion, surveySubject } from '../subjects.ts'
 import { decodeBody, encodeResult } from '../wire.ts'
 import type { CopyStatus, LogChange, Step, StepFilter, Survey, Surveyed } from './contract.ts'
 
@@ -18,8 +20,6 @@ const QUIET_MS = 300
 
 /** A new copy is in the survey after so long at the latest. */
 const KNOWN_MS = 10_000
-/** Those that answer together are heard together. */
-const GRACE_MS = 20
 
 const LEASE_MS = 12_000
 /** Followers of one copy. */
@@ -28,8 +28,6 @@ const RENEW_MS = 5_000
 const BATCH_MS = 100
 /** Steps of one batch. */
 const BATCH = 500
-
-type Question = 'status' | 'find' | 'tail' | 'log'
 
 export class BusSurvey implements Survey {
   readonly #nc: NatsConnection
@@ -73,7 +71,7 @@ export class BusSurvey implements Survey {
       },
     })
     const renew = (leaseMs: number): void => {
-      if (!this.#nc.isClosed()) this.#nc.publish(subjectOf('tail', filter.cage), encode({ filter, leaseMs }), { reply: inbox })
+      if (!this.#nc.isClosed()) this.#nc.publish(surveySubject('tail', filter.cage), encode({ filter, leaseMs }), { reply: inbox })
     }
     renew(LEASE_MS)
     const timer = setInterval(() => renew(LEASE_MS), RENEW_MS)
@@ -87,11 +85,11 @@ export class BusSurvey implements Survey {
 
   async serve(cage: string, copy: Surveyed): Promise<Subscription> {
     const tails = new Tails(this.#nc, copy)
-    const on = (what: Question, answer: (asked: never, reply: string) => unknown) =>
-      this.#nc.subscribe(`$CAGES.${what}.*`, {
+    const on = (what: SurveyQuestion, answer: (asked: never, reply: string) => unknown) =>
+      this.#nc.subscribe(surveySubject(what, '*'), {
         callback: (error, { subject, data, reply }) => {
           const asked = subject.slice(subject.lastIndexOf('.') + 1)
-          if (error || !reply || (asked !== '_' && asked !== cage)) return
+          if (error || !reply || (asked !== ALL_CAGES && asked !== cage)) return
           void this.#answer(reply, () => answer(decodeBody(data) as never, reply))
         },
       })
@@ -122,34 +120,14 @@ export class BusSurvey implements Survey {
   }
 
   /** V1. */
-  #ask(what: Question, cage: string | undefined, question: object, withinMs: number): Promise<unknown[]> {
+  async #ask(what: SurveyQuestion, cage: string | undefined, question: object, withinMs: number): Promise<unknown[]> {
     if (cage !== undefined && !isName(cage)) throw noCage(cage)
-    const subject = subjectOf(what, cage)
+    const subject = surveySubject(what, cage)
     const known = this.#known.get(subject)
-    const expected = known && Date.now() - known.at < KNOWN_MS ? known.count : Number.POSITIVE_INFINITY
-    return new Promise((resolve) => {
-      const answers: unknown[] = []
-      const inbox = `_INBOX.${crypto.randomUUID()}`
-      let grace: NodeJS.Timeout | undefined
-      const end = (): void => {
-        for (const timer of [quiet, limit, grace]) clearTimeout(timer)
-        subscription.unsubscribe()
-        if (grace === undefined && answers.length > 0) this.#known.set(subject, { count: answers.length, at: Date.now() })
-        resolve(answers)
-      }
-      const subscription = this.#nc.subscribe(inbox, {
-        callback: (error, { data, headers }) => {
-          if (error || headers?.code === 503) return end() // nobody serves it
-          answers.push(decodeBody(data))
-          if (answers.length >= expected) grace ??= setTimeout(end, GRACE_MS)
-          else quiet.refresh()
-        },
-      })
-      const quiet = setTimeout(end, Math.min(QUIET_MS, withinMs))
-      const limit = setTimeout(end, withinMs)
-      if (this.#nc.isClosed()) end()
-      else this.#nc.publish(subject, encode(question), { reply: inbox })
-    })
+    const expected = known && Date.now() - known.at < KNOWN_MS ? known.count : undefined
+    const { answers, whole } = await gather(this.#nc, subject, encode(question), { withinMs, quietMs: QUIET_MS, expected })
+    if (whole && answers.length > 0) this.#known.set(subject, { count: answers.length, at: Date.now() })
+    return answers.map(({ data }) => decodeBody(data))
   }
 }
 
@@ -241,11 +219,6 @@ function passes(step: Step, { cage, module, method, errors, minMs = 0, text }: S
     step.ms >= minMs &&
     (text === undefined || holds(step, text))
   )
-}
-
-/** `_` is no cage's name. */
-function subjectOf(what: Question, cage = '_'): string {
-  return `$CAGES.${what}.${cage}`
 }
 
 function encode(value: unknown): Uint8Array {
